@@ -1,0 +1,65 @@
+# Two commands matter: `make synth` and `make test`. Both install what they need, once.
+PYTHON  ?= python3
+CLUSTER ?= clusters/hyperpod-cpu.yaml
+
+# The virtual environment brings Python's packages and Node; package-lock.json brings the CDK CLI.
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/node_modules/.bin:$(PATH)
+export CDK_DISABLE_CLI_TELEMETRY := true
+export CDK_DISABLE_VERSION_CHECK := 1
+# Without compiled bytecode every run of CDK costs four seconds more.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: help synth test setup lint types unit bench lock schema wheel clean
+help:  ## Say what can be asked for
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+synth: setup  ## Check CLUSTER, synthesise it offline and summarise it
+	@cdk-slurm validate $(CLUSTER)
+	@cdk synth --quiet -c cluster=$(CLUSTER)
+	@cdk-slurm summary $(CLUSTER) --assembly cdk.out
+
+test: setup  ## Everything that CI checks
+	@bash tests/run-all
+
+setup: .venv/installed node_modules/installed  ## Install the pinned tools
+
+.venv/installed: requirements.txt requirements-dev.txt pyproject.toml
+	@echo "Installing Python packages and Node into .venv (once)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "cdk-slurm needs Python 3.10 or newer; this is " + sys.version)'
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+node_modules/installed: package-lock.json .venv/installed
+	@echo "Installing the CDK command line into node_modules (once)"
+	@npm ci --no-audit --no-fund --silent
+	@touch $@
+
+lint: setup  ## Style, import contract, shell scripts
+	ruff check .
+	ruff format --check .
+	lint-imports
+	shellcheck lifecycle_scripts/*.sh tests/run-all .ci/run
+
+types: setup  ## Types, strict
+	mypy
+
+unit: setup  ## The tests that need no CDK (seconds)
+	pytest -q tests/unit tests/node
+
+bench: setup  ## Measure validation and synthesis
+	python benchmarks/run.py
+
+lock: setup  ## Compile requirements*.txt from pyproject.toml
+	uv pip compile -q --universal --python-version 3.10 --no-emit-index-url pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.10 --no-emit-index-url --group dev -c requirements.txt -o requirements-dev.txt
+
+schema: setup  ## Write the JSON Schema that the example files refer to
+	cdk-slurm schema > clusters/cluster.schema.json
+
+wheel: setup  ## Build the package
+	python -m build --wheel --outdir dist
+
+clean:  ## Remove everything that was installed or generated
+	rm -rf .venv node_modules cdk.out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,60 @@
+"""What a user may write: frozen models, YAML loading, JSON Schema."""
+
+from cdk_slurm.spec.cluster import ClusterSpec, Silence, User
+from cdk_slurm.spec.data import AssociationConfig, Data
+from cdk_slurm.spec.finding import Finding, Level, Path
+from cdk_slurm.spec.hyperpod import (
+    AccountingDatabaseConfig,
+    ComputeGroup,
+    ControllerGroup,
+    ExistingAccountingDatabase,
+    HyperPodConfig,
+    InstanceGroup,
+    LoginGroup,
+)
+from cdk_slurm.spec.loading import LoadedSpec, SpecError, UnreadableError, load, loads
+from cdk_slurm.spec.model import Model
+from cdk_slurm.spec.network import AdditionalZone, ExistingNetwork, NetworkConfig
+from cdk_slurm.spec.schema import json_schema
+from cdk_slurm.spec.storage import (
+    ExistingLustre,
+    ExistingOpenZfs,
+    LustreConfig,
+    OpenZfsConfig,
+    RootSquash,
+    Storage,
+)
+
+__all__ = [
+    "AccountingDatabaseConfig",
+    "AdditionalZone",
+    "AssociationConfig",
+    "ClusterSpec",
+    "ComputeGroup",
+    "ControllerGroup",
+    "Data",
+    "ExistingAccountingDatabase",
+    "ExistingLustre",
+    "ExistingNetwork",
+    "ExistingOpenZfs",
+    "Finding",
+    "HyperPodConfig",
+    "InstanceGroup",
+    "Level",
+    "LoadedSpec",
+    "LoginGroup",
+    "LustreConfig",
+    "Model",
+    "NetworkConfig",
+    "OpenZfsConfig",
+    "Path",
+    "RootSquash",
+    "Silence",
+    "SpecError",
+    "Storage",
+    "UnreadableError",
+    "User",
+    "json_schema",
+    "load",
+    "loads",
+]

@@ -1,0 +1,178 @@
+"""File systems: Amazon FSx for Lustre and FSx for OpenZFS, new or existing."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, Tag
+
+from cdk_slurm.spec.model import NEW_OR_EXISTING, FileSystemId, Model, MountPath, RemovalPolicy
+
+LustreDeploymentType = Literal["PERSISTENT_2", "PERSISTENT_1", "SCRATCH_2", "SCRATCH_1"]
+OpenZfsDeploymentType = Literal["SINGLE_AZ_HA_2", "SINGLE_AZ_HA_1", "SINGLE_AZ_2", "SINGLE_AZ_1", "MULTI_AZ_1"]
+
+
+class RootSquash(Model):
+    """Maps root on a client to an unprivileged user of the file system."""
+
+    uid: int = Field(ge=0, le=4294967294)
+    """User id that root becomes; not 0."""
+
+    gid: int = Field(ge=0, le=4294967294)
+    """Group id that root becomes; not 0."""
+
+    no_squash_nids: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Lustre network ids of clients where root stays root, such as `10.1.0.5@tcp` or `10.1.0.[1-9]@tcp`."""
+
+
+class LustreConfig(Model):
+    """A new Amazon FSx for Lustre file system.
+
+    https://docs.aws.amazon.com/fsx/latest/LustreGuide/what-is.html
+    """
+
+    capacity_gib: int | None = Field(default=None, ge=1)
+    """Storage capacity in GiB; 1200 unless the storage class is INTELLIGENT_TIERING, which has none."""
+
+    deployment_type: LustreDeploymentType = "PERSISTENT_2"
+    """PERSISTENT_2 unless there is a reason."""
+
+    storage_class: Literal["SSD", "HDD", "INTELLIGENT_TIERING"] = "SSD"
+    """HDD exists on PERSISTENT_1 only, INTELLIGENT_TIERING on PERSISTENT_2 only."""
+
+    throughput_mbps_per_tib: int | None = None
+    """Throughput in MB/s for each TiB of capacity; 250 on PERSISTENT_2 SSD when left out."""
+
+    throughput_mbps: int | None = None
+    """Throughput in MB/s of the whole file system; INTELLIGENT_TIERING only."""
+
+    read_cache_gib: int | None = None
+    """SSD read cache of INTELLIGENT_TIERING in GiB; proportional to throughput when left out."""
+
+    efa: bool = False
+    """Clients with EFA reach the file system over it. Cannot be changed later."""
+
+    metadata_iops: int | None = None
+    """Provisioned metadata IOPS (PERSISTENT_2); left out, FSx chooses by capacity. Can only grow."""
+
+    version: Literal["2.15", "2.12", "2.10"] = "2.15"
+    """Lustre version of the file system."""
+
+    compression: Literal["LZ4", "NONE"] = "LZ4"
+    """Compression of what is written."""
+
+    drive_cache: bool = False
+    """SSD read cache before HDD storage."""
+
+    backup_retention_days: int = Field(default=0, ge=0, le=90)
+    """Days that automatic backups are kept; 0 takes none. Not together with associations."""
+
+    root_squash: RootSquash | None = None
+    """Left out, root on a node is root on the file system."""
+
+    mount: MountPath = "/fsx"
+    """Where nodes mount the file system."""
+
+    removal_policy: RemovalPolicy = "retain"
+    """`destroy` deletes the file system and all data in it with its stack."""
+
+    @property
+    def resolved_capacity_gib(self) -> int | None:
+        """Capacity in GiB, its default filled in; none on INTELLIGENT_TIERING."""
+        if self.capacity_gib is None and self.storage_class != "INTELLIGENT_TIERING":
+            return 1200
+        return self.capacity_gib
+
+    @property
+    def resolved_throughput_mbps_per_tib(self) -> int | None:
+        """Throughput in MB/s for each TiB, its default filled in; none where it cannot be chosen."""
+        if self.throughput_mbps_per_tib is None and self.storage_class != "INTELLIGENT_TIERING":
+            return {"PERSISTENT_2": 250, "PERSISTENT_1": 12 if self.storage_class == "HDD" else 200}.get(
+                self.deployment_type
+            )
+        return self.throughput_mbps_per_tib
+
+
+class ExistingLustre(Model):
+    """An Amazon FSx for Lustre file system that exists already."""
+
+    existing: FileSystemId
+    """Id of the file system."""
+
+    mount_name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,8}$")]
+    """Its Lustre mount name, as `aws fsx describe-file-systems` shows it."""
+
+    dns_name: str | None = None
+    """Its DNS name; `<id>.fsx.<region>.amazonaws.com` when left out."""
+
+    efa: bool = False
+    """Whether it was created with EFA."""
+
+    mount: MountPath = "/fsx"
+    """Where nodes mount the file system."""
+
+
+class OpenZfsConfig(Model):
+    """A new Amazon FSx for OpenZFS file system, for home directories.
+
+    https://docs.aws.amazon.com/fsx/latest/OpenZFSGuide/what-is-fsx.html
+    """
+
+    capacity_gib: int = Field(default=512, ge=1)
+    """SSD storage capacity in GiB."""
+
+    deployment_type: OpenZfsDeploymentType = "SINGLE_AZ_HA_2"
+    """SINGLE_AZ_HA_2 fails over by itself and exists in most Regions."""
+
+    throughput_mbps: int = 160
+    """Throughput capacity in MB/s; the steps depend on the deployment type."""
+
+    iops: int | None = None
+    """Provisioned SSD IOPS; left out, 3 for each GiB."""
+
+    compression: Literal["ZSTD", "LZ4", "NONE"] = "ZSTD"
+    """Compression of the root volume."""
+
+    record_size_kib: Literal[4, 8, 16, 32, 64, 128, 256, 512, 1024] = 128
+    """Record size of the root volume in KiB."""
+
+    backup_retention_days: int = Field(default=7, ge=0, le=90)
+    """Days that automatic backups are kept; 0 takes none."""
+
+    mount: MountPath = "/home"
+    """Where nodes mount the file system."""
+
+    removal_policy: RemovalPolicy = "retain"
+    """`destroy` deletes the file system, its volumes and snapshots with its stack."""
+
+
+class ExistingOpenZfs(Model):
+    """An Amazon FSx for OpenZFS file system that exists already."""
+
+    existing: FileSystemId
+    """Id of the file system."""
+
+    dns_name: str | None = None
+    """Its DNS name; `<id>.fsx.<region>.amazonaws.com` when left out."""
+
+    root_volume: Annotated[str, Field(pattern=r"^fsvol-[0-9a-f]{8,17}$")] | None = None
+    """Id of its root volume, only passed on as an output."""
+
+    mount: MountPath = "/home"
+    """Where nodes mount the file system."""
+
+
+Lustre = Annotated[
+    Annotated[LustreConfig, Tag("{new}")] | Annotated[ExistingLustre, Tag("{existing}")], NEW_OR_EXISTING
+]
+OpenZfs = Annotated[
+    Annotated[OpenZfsConfig, Tag("{new}")] | Annotated[ExistingOpenZfs, Tag("{existing}")], NEW_OR_EXISTING
+]
+
+
+class Storage(Model):
+    """Shared file systems of a cluster; either or both may be left out."""
+
+    lustre: Lustre | None = None
+    """Fast parallel storage for data sets and checkpoints."""
+
+    openzfs: OpenZfs | None = None
+    """Storage for home directories."""

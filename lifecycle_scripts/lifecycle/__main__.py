@@ -1,0 +1,45 @@
+"""Provision this node as `cluster.json` describes it."""
+
+import argparse
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+
+from lifecycle import runner
+from lifecycle.host import Host
+from lifecycle.step import Context
+from lifecycle.steps import STEPS
+
+log = logging.getLogger("lifecycle")
+
+
+def main() -> int:
+    """Run or plan the steps; return 0 only if none failed."""
+    parser = argparse.ArgumentParser(prog="lifecycle", description=__doc__)
+    parser.add_argument(
+        "--entry",
+        choices=("on_create", "on_init_complete"),
+        help="the script that HyperPod started, for the report",
+    )
+    parser.add_argument("--plan", action="store_true", help="say what would be done on this node, and change nothing")
+    arguments = parser.parse_args()
+
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%SZ", level=logging.INFO
+    )
+    # A test's stand-in for the machine's root directory.
+    host = Host(root=Path(os.environ.get("CDK_SLURM_ROOT") or "/"))
+    context = Context(host=host, entry=arguments.entry)
+    try:
+        succeeded = (runner.plan if arguments.plan else runner.run)(STEPS, context)
+    except OSError as error:
+        log.error("cannot write %s: %s", runner.REPORT_FILE, error)
+        succeeded = False
+    return 0 if succeeded else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

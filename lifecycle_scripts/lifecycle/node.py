@@ -1,0 +1,81 @@
+"""Which node of the cluster this machine is."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lifecycle.cluster import Cluster
+from lifecycle.errors import StepError
+
+# A cluster may have thousands of nodes, and an error must stay readable.
+NAMES_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Node:
+    """This machine's place in the cluster, and where its controllers are."""
+
+    cluster_name: str
+    region: str
+    instance_group: str
+    instance_name: str
+    instance_id: str
+    node_type: str
+    ip: str
+    controller_ips: tuple[str, ...]
+
+
+def find_node(resource_config: Mapping[str, Any], cluster: Cluster, own_addresses: Sequence[str]) -> Node:
+    """Return the one instance of the platform's `resource_config.json` that has an address of this machine.
+
+    Nothing is guessed: no such instance, more than one, or a group or cluster that `cluster.json` does not
+    know raise `StepError`.
+    """
+    cluster_name = resource_config["ClusterConfig"]["ClusterName"]
+    region = _region(resource_config["ClusterConfig"]["ClusterArn"])
+    if (cluster_name, region) != (cluster.name, cluster.region):
+        raise StepError(
+            f"this node is of cluster {cluster_name} in {region}, "
+            f"cluster.json describes {cluster.name} in {cluster.region}"
+        )
+    # Instances is null for a group that has none yet; an instance without an address is not up yet.
+    instances = [
+        (group["Name"], instance["CustomerIpAddress"], instance)
+        for group in resource_config["InstanceGroups"] or ()
+        for instance in group.get("Instances") or ()
+        if instance.get("CustomerIpAddress")
+    ]
+    found = [candidate for candidate in instances if candidate[1] in own_addresses]
+    if len(found) != 1:
+        raise StepError(
+            f"{'more than one' if found else 'no'} instance has an address of this node: "
+            f"the node has {_listed(own_addresses)}; "
+            f"the instances have {_listed([ip for _, ip, _ in instances])}"
+        )
+    [(group_name, ip, instance)] = found
+    if group_name not in cluster.node_types:
+        raise StepError(
+            f"this node is of instance group {group_name}, cluster.json knows {_listed(list(cluster.node_types))}"
+        )
+    return Node(
+        cluster_name=cluster_name,
+        region=region,
+        instance_group=group_name,
+        instance_name=instance["InstanceName"],
+        instance_id=instance["InstanceId"],
+        node_type=cluster.node_types[group_name],
+        ip=ip,
+        controller_ips=tuple(ip for name, ip, _ in instances if cluster.node_types.get(name) == "controller"),
+    )
+
+
+def _region(arn: str) -> str:
+    fields = arn.split(":")
+    if len(fields) < 6 or fields[0] != "arn" or not fields[3]:
+        raise StepError(f"ClusterArn {arn!r} is not an ARN with a Region")
+    return fields[3]
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:NAMES_SHOWN]) or "none"
+    return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"

@@ -1,0 +1,110 @@
+"""Runs the steps in order, tries again what may be flaky, and leaves a report."""
+
+import json
+import logging
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from lifecycle.errors import NotYetError, StepError
+from lifecycle.step import Context, Step
+
+REPORT_FILE = "/var/log/provision/report.json"
+LONGEST_WAIT_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+def run(steps: Sequence[Step], context: Context) -> bool:
+    """Do the steps up to the first that fails, and return whether all went well.
+
+    The report is written before each step and at the end: that of a killed run says "running" and how far it
+    came, and a machine that cannot take a report (`OSError`) is not changed at all.
+    """
+    log.info("lifecycle started, entry %s", context.entry)
+    results: list[dict[str, Any]] = []
+    succeeded = True
+    for step in steps:
+        _write_report(context, "running", results)
+        log.info("%s: started", step.name)
+        started = time.monotonic()
+        state, error = _attempt(step, context)
+        seconds = round(time.monotonic() - started, 3)
+        results.append({"name": step.name, "state": state, "seconds": seconds, "error": error})
+        succeeded = error is None
+        if not succeeded:
+            log.error("%s: failed after %s s: %s", step.name, seconds, error)
+            break
+        log.info("%s: %s (%s s)", step.name, state, seconds)
+    _write_report(context, "done" if succeeded else "failed", results)
+    log.info("lifecycle %s", "done" if succeeded else "failed")
+    return succeeded
+
+
+def plan(steps: Sequence[Step], context: Context) -> bool:
+    """Print of each step what `run` would do now, changing nothing and waiting for nothing."""
+    for step in steps:
+        try:
+            state = _settled(step, context) or f"would {step.summary}"
+        except Exception as error:
+            log.error("%s: %s", step.name, _explained(error))
+            return False
+        print(f"{step.name}: {state}")
+    return True
+
+
+def _attempt(step: Step, context: Context) -> tuple[str, str | None]:
+    """Return the step's state, and its error if that is "failed"."""
+    waits = _waits(step.patience_seconds)
+    while True:
+        try:
+            state = _settled(step, context)
+            if state is None:
+                step.do(context)
+                state = "done"
+            return state, None
+        except NotYetError as error:
+            wait = next(waits, None)
+            if wait is None:
+                return "failed", f"{error} (tried again for {step.patience_seconds:g} s)"
+            log.warning("%s: %s; trying again in %g s", step.name, error, wait)
+            context.host.sleep(wait)
+        except Exception as error:  # A step's own defect has to reach the report like any other failure.
+            if not isinstance(error, StepError):
+                log.exception("%s: unexpected error", step.name)
+            return "failed", _explained(error)
+
+
+def _settled(step: Step, context: Context) -> str | None:
+    """Return the state of a step that has nothing to do, or None."""
+    node = getattr(context, "node", None)
+    if node is not None and node.node_type not in step.node_types:
+        return "not-for-this-node"
+    return "already-done" if step.is_done(context) else None
+
+
+def _explained(error: Exception) -> str:
+    return str(error) if isinstance(error, StepError) else f"{type(error).__name__}: {error}"
+
+
+def _waits(patience_seconds: float) -> Iterator[float]:
+    """Yield 1, 2, 4, … seconds, `patience_seconds` in all."""
+    wait = 1.0
+    while patience_seconds > 0:
+        wait = min(wait, patience_seconds)
+        yield wait
+        patience_seconds -= wait
+        wait = min(2 * wait, LONGEST_WAIT_SECONDS)
+
+
+def _write_report(context: Context, state: str, results: Sequence[dict[str, Any]]) -> None:
+    cluster, node = getattr(context, "cluster", None), getattr(context, "node", None)
+    report = {
+        "entry": context.entry,
+        "state": state,
+        "cluster": cluster and cluster.name,
+        "node": node and asdict(node),
+        "steps": results,
+    }
+    context.host.write(REPORT_FILE, json.dumps(report, indent=2) + "\n")

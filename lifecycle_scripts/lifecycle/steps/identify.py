@@ -1,0 +1,42 @@
+"""Finds out which node this is, and writes it down for the other programs on the node."""
+
+import json
+from dataclasses import asdict
+
+from lifecycle.cluster import parse_cluster
+from lifecycle.errors import NotYetError, StepError
+from lifecycle.node import Node, find_node
+from lifecycle.step import Context, Step
+
+NODE_FILE = "/var/log/provision/node.json"
+RESOURCE_CONFIG = "/opt/ml/config/resource_config.json"
+
+
+def _is_done(context: Context) -> bool:
+    # Found anew in every run: the other steps go by this, node.json is only for other programs.
+    context.cluster = parse_cluster(context.host.read_bundled("cluster.json"))
+    path = context.host.environment.get("SAGEMAKER_RESOURCE_CONFIG_PATH") or RESOURCE_CONFIG
+    text = context.host.read(path)
+    if text is None:
+        raise NotYetError(f"{path} is missing: the platform has not written it")
+    try:
+        resource_config = json.loads(text)
+    except ValueError as error:
+        raise NotYetError(f"{path} is not complete: {error}") from error
+    own_addresses = context.host.own_addresses()
+    try:
+        context.node = find_node(resource_config, context.cluster, own_addresses)
+    except (AttributeError, KeyError, TypeError) as error:
+        raise StepError(f"{path} is not of the known shape: {error!r}") from error
+    return context.host.read(NODE_FILE) == _as_text(context.node)
+
+
+def _do(context: Context) -> None:
+    context.host.write(NODE_FILE, _as_text(context.node))
+
+
+def _as_text(node: Node) -> str:
+    return json.dumps(asdict(node), indent=2) + "\n"
+
+
+STEP = Step(name="identify", summary=f"write {NODE_FILE}", is_done=_is_done, do=_do)
