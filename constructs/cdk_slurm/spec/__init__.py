@@ -21,7 +21,6 @@ from cdk_slurm.spec.storage import (
     ExistingOpenZfs,
     LustreConfig,
     OpenZfsConfig,
-    RootSquash,
     Storage,
 )
 
@@ -48,7 +47,6 @@ __all__ = [
     "NetworkConfig",
     "OpenZfsConfig",
     "Path",
-    "RootSquash",
     "Silence",
     "SpecError",
     "Storage",

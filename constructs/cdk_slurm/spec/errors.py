@@ -1,15 +1,16 @@
 """Validation errors as a user wants to read them: field, line, what was found, what is allowed."""
 
 import difflib
+import re
 from collections.abc import Iterator
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from cdk_slurm.spec.cluster import ClusterSpec
 from cdk_slurm.spec.finding import Finding, Path, dotted
-from cdk_slurm.spec.model import new_or_existing
+from cdk_slurm.spec.model import Model, new_or_existing
 
 _YAML_NAMES = {dict: "a mapping", list: "a list", type(None): "nothing", bool: "true or false"}
 _ALLOWED = {
@@ -19,7 +20,6 @@ _ALLOWED = {
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "tuple_type": "a list",
-    "invalid_key": "text as a key",
 }
 
 
@@ -30,7 +30,8 @@ def findings_of(
     at: dict[Path, list[tuple[str, str]]] = {}
     for details in error.errors(include_url=False):
         path = _path(details, value)
-        at.setdefault(path, []).append(_rule_and_text(details, path, value))
+        if not _follows_from_another(details, path, value):
+            at.setdefault(path, []).append(_rule_and_text(details, path, value))
     findings = []
     for path, texts in at.items():
         anchor = path
@@ -69,6 +70,15 @@ def _path(details: ErrorDetails, value: Any) -> Path:
     return path
 
 
+def _follows_from_another(details: ErrorDetails, path: Path, value: Any) -> bool:
+    """Whether pydantic reports, of something wrong within a list, the list as well."""
+    if details["type"] == "too_short":  # counts only the items that have no errors
+        found = _at(value, path)
+        return isinstance(found, list) and len(found) >= details["ctx"]["min_length"]
+    # Where text or a list may be, and a list is.
+    return details["type"] == "string_type" and isinstance(details["input"], list) and details["loc"][-1] != path[-1]
+
+
 def _at(value: Any, path: Path) -> Any:
     for part in path:
         value = value[part]
@@ -82,9 +92,10 @@ def _rule_and_text(details: ErrorDetails, path: Path, value: Any) -> tuple[str, 
         description = model.model_fields[str(path[-1])].description if model else None
         return "FIELD_MISSING", f"is required and missing: {description or 'a value'}"
     if kind == "extra_forbidden":
-        model = _model_at(path[:-1], value)
-        names = list(model.model_fields) if model else []
-        close = difflib.get_close_matches(str(path[-1]), names, n=1)
+        forms = _forms_at(path[:-1], value)
+        names = list(forms[0].model_fields) if forms else []
+        keys = [*names, *("existing" for form in forms if "existing" in form.model_fields)]
+        close = difflib.get_close_matches(str(path[-1]), keys, n=1)
         hint = f"did you mean {close[0]}? " if close else ""
         return (
             "FIELD_UNKNOWN",
@@ -95,12 +106,8 @@ def _rule_and_text(details: ErrorDetails, path: Path, value: Any) -> tuple[str, 
         quotes = kind == "string_type" and isinstance(details["input"], int | float)
         return "FIELD_TYPE", f"{found}; allowed: {_ALLOWED[kind]}{' (put it in quotes)' if quotes else ''}"
     if kind == "literal_error":
-        close = difflib.get_close_matches(
-            str(details["input"]),
-            [str(name).strip("'") for name in _options(context["expected"])],
-            n=1,
-            cutoff=0.4,
-        )
+        options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
+        close = difflib.get_close_matches(str(details["input"]), options, n=1, cutoff=0.4) if options[1:] else []
         hint = f" (did you mean {close[0]}?)" if close else ""
         return "FIELD_VALUE", f"{found}; allowed: {context['expected'].replace(chr(39), '')}{hint}"
     if kind == "string_pattern_mismatch":
@@ -118,11 +125,7 @@ def _rule_and_text(details: ErrorDetails, path: Path, value: Any) -> tuple[str, 
             "FIELD_VALUE",
             f"found {context['actual_length']} items; allowed: {context['max_length']} or fewer",
         )
-    return "FIELD_VALUE", f"{found}; {details['msg'].replace('Input should', 'it should')}"
-
-
-def _options(expected: str) -> list[str]:
-    return expected.replace(" or ", ", ").split(", ")
+    return "FIELD_VALUE", f"{found}; {re.sub('^(Input|String) should', 'it should', details['msg'])}"
 
 
 def _found(value: Any) -> str:
@@ -131,28 +134,30 @@ def _found(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
-def _model_at(path: Path, value: Any) -> type[BaseModel] | None:
+def _model_at(path: Path, value: Any) -> type[Model] | None:
     """The model that the mapping at a path is judged by."""
-    model: type[BaseModel] = ClusterSpec
-    candidates: list[type[BaseModel]] = [model]
+    return next(iter(_forms_at(path, value)), None)
+
+
+def _forms_at(path: Path, value: Any) -> list[type[Model]]:
+    """The models that the mapping at a path may be, the one that it is judged by first."""
+    forms: list[type[Model]] = [ClusterSpec]
     for part in path:
         value = value[part]
         if isinstance(part, str):
-            if part not in model.model_fields:
-                return None
-            candidates = list(_models(model.model_fields[part].annotation))
+            field = forms[0].model_fields.get(part)
+            forms = list(models_in(field.annotation)) if field else []
+        if not forms:
+            break
         if isinstance(value, dict):
-            wanted = new_or_existing(value) == "{existing}"
-            if len(candidates) > 1:
-                candidates = [one for one in candidates if ("existing" in one.model_fields) == wanted]
-            if not candidates:
-                return None
-            model = candidates[0]
-    return model
+            existing = new_or_existing(value) == "{existing}"
+            forms.sort(key=lambda form: ("existing" in form.model_fields) != existing)
+    return forms
 
 
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+def models_in(annotation: Any) -> Iterator[type[Model]]:
+    """All models that a field's type may be, or a list of."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
         yield annotation
     for argument in get_args(annotation):
-        yield from _models(argument)
+        yield from models_in(argument)

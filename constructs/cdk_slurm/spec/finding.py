@@ -1,5 +1,6 @@
 """What was found wrong with a description, and where."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +11,10 @@ Path = tuple[str | int, ...]
 
 
 def dotted(path: Path) -> str:
-    """Write a path as users do: `hyperpod.compute[1].type`."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path)
+    """Write a path as users do: `hyperpod.compute[1].type`, `tags['cost center']`."""
+    text = "".join(
+        f".{part}" if re.fullmatch(r"[\w-]+", str(part)) and isinstance(part, str) else f"[{part!r}]" for part in path
+    )
     return text.removeprefix(".")
 
 
@@ -41,11 +44,16 @@ class Finding:
         """The path in dotted form; empty for the description as a whole."""
         return dotted(self.path)
 
+    @property
+    def place(self) -> str:
+        """File, line and column as compilers write them, as far as they are known."""
+        return ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+
+    @property
+    def text(self) -> str:
+        """The field and the message."""
+        return f"{self.field}: {self.message}" if self.path else self.message
+
     def __str__(self) -> str:
-        place = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
-        return (
-            " ".join(
-                part for part in (place and f"{place}:", self.level, self.rule, self.field and f"{self.field}:") if part
-            )
-            + f" {self.message}"
-        )
+        place = f"{self.place}: " if self.place else ""
+        return f"{place}{self.level} {self.rule} {self.text}"

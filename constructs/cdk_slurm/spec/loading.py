@@ -15,7 +15,14 @@ MAX_FILE_BYTES = 1024 * 1024
 
 
 class UnreadableError(Exception):
-    """The file is not there, is no text, or is far too large to be a description."""
+    """The file is not there, is no text, or is far too large to be a description.
+
+    `findings` holds the one that says so.
+    """
+
+    def __init__(self, file: str | FilePath, reason: str) -> None:
+        self.findings = (Finding(rule="FILE_UNREADABLE", level="error", path=(), message=reason, file=str(file)),)
+        super().__init__(f"{file}: {reason}")
 
 
 class SpecError(Exception):
@@ -44,22 +51,24 @@ class LoadedSpec:
 def load(file: str | FilePath) -> LoadedSpec:
     """Read a description from a file.
 
-    Raises `UnreadableError` when there is no such file, it is a directory, not UTF-8 or larger than
-    1 MiB, and `SpecError` when its text is not a description.
+    Raises `UnreadableError` when there is no such file, it is a directory or a device, not UTF-8 or larger
+    than 1 MiB, and `SpecError` when its text is not a description.
     """
     path = FilePath(file)
     try:
         if path.is_dir():
-            raise UnreadableError(f"{file}: is a directory; name a YAML file in it")
+            raise UnreadableError(file, "is a directory; name a YAML file in it")
+        if path.exists() and not path.is_file():  # a pipe without a writer would be waited for without end
+            raise UnreadableError(file, "is not a regular file")
         with path.open("rb") as stream:
             raw = stream.read(MAX_FILE_BYTES + 1)
         if len(raw) > MAX_FILE_BYTES:
-            raise UnreadableError(f"{file}: is larger than 1 MiB; a cluster file is a few kilobytes")
+            raise UnreadableError(file, "is larger than 1 MiB; a cluster file is a few kilobytes")
         return loads(raw.decode("utf-8-sig"), file=str(file))
     except UnicodeDecodeError as error:
-        raise UnreadableError(f"{file}: is not UTF-8 text (byte {error.start})") from None
+        raise UnreadableError(file, f"is not UTF-8 text (byte {error.start})") from None
     except OSError as error:
-        raise UnreadableError(f"{file}: {error.strerror}") from None
+        raise UnreadableError(file, f"cannot be read: {error.strerror}") from None
 
 
 def loads(text: str, *, file: str = "<text>") -> LoadedSpec:

@@ -10,19 +10,6 @@ LustreDeploymentType = Literal["PERSISTENT_2", "PERSISTENT_1", "SCRATCH_2", "SCR
 OpenZfsDeploymentType = Literal["SINGLE_AZ_HA_2", "SINGLE_AZ_HA_1", "SINGLE_AZ_2", "SINGLE_AZ_1", "MULTI_AZ_1"]
 
 
-class RootSquash(Model):
-    """Maps root on a client to an unprivileged user of the file system."""
-
-    uid: int = Field(ge=0, le=4294967294)
-    """User id that root becomes; not 0."""
-
-    gid: int = Field(ge=0, le=4294967294)
-    """Group id that root becomes; not 0."""
-
-    no_squash_nids: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Lustre network ids of clients where root stays root, such as `10.1.0.5@tcp` or `10.1.0.[1-9]@tcp`."""
-
-
 class LustreConfig(Model):
     """A new Amazon FSx for Lustre file system.
 
@@ -64,9 +51,6 @@ class LustreConfig(Model):
 
     backup_retention_days: int = Field(default=0, ge=0, le=90)
     """Days that automatic backups are kept; 0 takes none. Not together with associations."""
-
-    root_squash: RootSquash | None = None
-    """Left out, root on a node is root on the file system."""
 
     mount: MountPath = "/fsx"
     """Where nodes mount the file system."""

@@ -1,0 +1,202 @@
+"""How a summary looks."""
+
+import shlex
+from collections.abc import Iterable, Iterator
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+
+from cdk_slurm.cli.assembly import Assembly
+from cdk_slurm.rules.instances import instance_facts
+from cdk_slurm.spec import (
+    AccountingDatabaseConfig,
+    ClusterSpec,
+    ComputeGroup,
+    Data,
+    ExistingNetwork,
+    LustreConfig,
+    OpenZfsConfig,
+    Storage,
+)
+
+Row = tuple[str, ...]
+
+_NOT_OURS = "not touched"
+_ON_DESTROY = {"retain": "kept", "destroy": "destroyed"}
+
+
+def show(spec: ClusterSpec, assembly: Assembly, file: str) -> None:
+    """Print a summary of a cluster file and the assembly that was synthesised of it."""
+    # Nothing of a file is markup.
+    console = Console(markup=False, highlight=False, emoji=False)
+    console.print(spec.name, style="bold cyan")
+    _print(console, "", ("", ""), _cluster(spec))
+    groups = ("Name", "Node type", "Instance type", "Count", "GPUs each", "GPUs", "Partition")
+    _print(console, "Instance groups", groups, _instance_groups(spec))
+    _print(console, "Network", ("Part", "Range or id", "Zone"), _network(spec))
+    _print(console, "Storage", ("", "Type", "Capacity", "Throughput", "Mount", "On destroy"), _storage(spec))
+    if spec.data:
+        directories = _associations(spec.data, spec.storage)
+        _print(console, f"Data: {_bucket(spec.data)}", ("Directory", "Prefix", "Imports", "Exports"), directories)
+    _print(console, "Stacks", ("Name", "Resources", "Protected", "Waits for"), _stacks(assembly))
+    _print(console, "Kept when a stack is destroyed", ("Stack", "Resources"), _kept(assembly))
+    _print(console, "Policy packs", ("Pack", "Open findings", "Acknowledged"), _packs(assembly))
+    console.print("Next", style="bold")
+    console.print(f"  cdk deploy --all -c cluster={shlex.quote(file)}", soft_wrap=True)
+
+
+def _print(console: Console, title: str, headers: Row, rows: Iterable[Row]) -> None:
+    """Print a table, without the columns in which nothing stands."""
+    rows = list(rows)
+    if not rows:
+        return
+    if title:
+        console.print(title, style="bold")
+    shown = [index for index in range(len(headers)) if any(row[index] for row in rows)]
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, show_header=any(headers), header_style="dim", padding=(0, 1, 0, 0)
+    )
+    for index in shown:
+        numbers = all(row[index].isdigit() for row in rows if row[index])
+        table.add_column(headers[index], justify="right" if numbers else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(row[index] for index in shown))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
+    console.print()
+
+
+def _cluster(spec: ClusterSpec) -> Iterator[Row]:
+    hyperpod = spec.hyperpod
+    yield "Kind", "SageMaker HyperPod with Slurm"
+    yield "Region", f"{spec.region}, zone {spec.availability_zone}"
+    yield "Account", spec.account or "the one that deploys"
+    yield "Slurm configuration", hyperpod.slurm_configuration
+    yield "Provisioning", "continuous" if hyperpod.continuous_provisioning else "all instances or none"
+    yield "Node recovery", hyperpod.node_recovery
+
+
+def _instance_groups(spec: ClusterSpec) -> Iterator[Row]:
+    nodes = gpus = 0
+    for node_type, group in spec.hyperpod.groups:
+        types = group.types if isinstance(group, ComputeGroup) else (group.type,)
+        each = _gpus_each(types)
+        nodes += group.count
+        gpus += group.count * each
+        yield (
+            group.name,
+            node_type,
+            "\n".join(types),
+            str(group.count),
+            _unless_zero(each),
+            _unless_zero(group.count * each),
+            (group.partition or group.name) if isinstance(group, ComputeGroup) else "",
+        )
+    yield "Total", "", "", str(nodes), "", _unless_zero(gpus), ""
+
+
+def _gpus_each(types: tuple[str, ...]) -> int:
+    """Fewest GPUs that an instance of a group can have."""
+    facts = [instance_facts(one) for one in types]
+    return min((one.gpus if one else 0) for one in facts)
+
+
+def _unless_zero(number: int) -> str:
+    return str(number) if number else ""
+
+
+def _network(spec: ClusterSpec) -> Iterator[Row]:
+    network, zone = spec.network, spec.availability_zone
+    if isinstance(network, ExistingNetwork):
+        yield "Existing VPC", network.existing, ""
+        yield "Private subnet", network.private_subnet, zone
+        yield "Security group", network.security_group, ""
+        return
+    zones = [zone, *(one.availability_zone for one in network.additional_zones)]
+    yield "Public subnets", network.public_cidr, ", ".join(zones)
+    yield "Private subnet", network.private_cidr, zone
+    for one in network.additional_zones:
+        yield "Private subnet", one.private_cidr, one.availability_zone
+
+
+def _storage(spec: ClusterSpec) -> Iterator[Row]:
+    lustre, openzfs, database = spec.storage.lustre, spec.storage.openzfs, spec.hyperpod.accounting_database
+    if isinstance(lustre, LustreConfig):
+        yield (
+            "Lustre",
+            f"{lustre.deployment_type} {lustre.storage_class}",
+            f"{lustre.resolved_capacity_gib} GiB" if lustre.resolved_capacity_gib else "elastic",
+            _lustre_throughput(lustre),
+            lustre.mount,
+            _ON_DESTROY[lustre.removal_policy],
+        )
+    elif lustre:
+        yield "Lustre", lustre.existing, "", "", lustre.mount, _NOT_OURS
+    if isinstance(openzfs, OpenZfsConfig):
+        yield (
+            "OpenZFS",
+            openzfs.deployment_type,
+            f"{openzfs.capacity_gib} GiB",
+            f"{openzfs.throughput_mbps} MB/s",
+            openzfs.mount,
+            _ON_DESTROY[openzfs.removal_policy],
+        )
+    elif openzfs:
+        yield "OpenZFS", openzfs.existing, "", "", openzfs.mount, _NOT_OURS
+    if isinstance(database, AccountingDatabaseConfig):
+        size, kept = f"{database.storage_gib} GiB", _ON_DESTROY[database.removal_policy]
+        yield "Accounting", f"MariaDB db.{database.instance_type}", size, "", "", kept
+    elif database:
+        yield "Accounting", database.existing, "", "", "", _NOT_OURS
+
+
+def _lustre_throughput(lustre: LustreConfig) -> str:
+    if lustre.throughput_mbps:
+        return f"{lustre.throughput_mbps} MB/s"
+    per_tib = lustre.resolved_throughput_mbps_per_tib
+    return f"{per_tib} MB/s per TiB" if per_tib else ""
+
+
+def _bucket(data: Data) -> str:
+    if data.bucket == "new":
+        return f"a new bucket, {_ON_DESTROY[data.removal_policy]} on destroy"
+    return f"the existing bucket {data.bucket}"
+
+
+def _associations(data: Data, storage: Storage) -> Iterator[Row]:
+    mount = storage.lustre.mount if storage.lustre else ""
+    for one in data.associations:
+        directory = f"{mount}{one.path}".rstrip("/")
+        yield directory, one.prefix or "whole bucket", _events(one.import_events), _events(one.export_events)
+    if not data.associations:
+        yield "none", "", "", ""
+
+
+def _events(events: tuple[str, ...]) -> str:
+    return ", ".join(event.lower() for event in events) or "nothing"
+
+
+def _stacks(assembly: Assembly) -> Iterator[Row]:
+    for stack in assembly.stacks:
+        protected = "yes" if stack.termination_protection else "no"
+        yield stack.name, str(stack.resources), protected, ", ".join(stack.waits_for)
+
+
+def _kept(assembly: Assembly) -> Iterator[Row]:
+    for stack in assembly.stacks:
+        types = (
+            f"{number} {kind.removeprefix('AWS::').replace('::', ' ')}" for kind, number in sorted(stack.kept.items())
+        )
+        if stack.kept:
+            yield stack.name, ", ".join(types)
+
+
+def _packs(assembly: Assembly) -> Iterator[Row]:
+    if assembly.packs is None:
+        yield "none was applied", "", ""
+    elif not assembly.packs:
+        yield "all", "0", "0"
+    else:
+        for pack in assembly.packs:
+            yield pack.name, str(pack.open), str(pack.acknowledged)

@@ -1,0 +1,109 @@
+"""What rules and policy packs find, told on the construct that it is about."""
+
+import re
+from typing import Any
+
+import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_logs as logs
+from constructs import Construct, IConstruct
+
+from cdk_slurm import rules
+from cdk_slurm.spec import Finding, Model
+
+#: Context key under which an app or a stack says which rules do not hold for it: a list of rule ids.
+SILENCED_RULES = "cdk-slurm:silenced-rules"
+
+#: Why a policy may stand in a role.
+INLINE_POLICY = "Made by CDK for this one role, and gone with it."
+
+#: Beginnings of the names that CDK gives its functions behind custom resources.
+AWS_CUSTOM_RESOURCE = "AWS679f53fac002430cb0da5b7982bd2287"
+BUCKET_DEPLOYMENT = "Custom::CDKBucketDeployment"
+
+
+def report(scope: IConstruct, config: Model) -> bool:
+    """Judge a construct's configuration; errors fail synthesis, warnings are shown. True when it is sound.
+
+    The messages are those that a cluster file would get. Rules listed in the context value
+    `cdk-slurm:silenced-rules` are passed over.
+    """
+    silenced = scope.node.try_get_context(SILENCED_RULES) or []
+    sound = True
+    for finding in rules.check(config):
+        if finding.rule in silenced:
+            continue
+        text = _text(finding)
+        if finding.level == "error":
+            sound = False
+            cdk.Validations.of(scope).add_error(finding.rule, text)
+        else:
+            cdk.Validations.of(scope).add_warning(finding.rule, text)
+    return sound
+
+
+def acknowledge(scope: IConstruct, reason: str, *findings: str) -> None:
+    """Accept findings of cdk-nag's packs on a construct and all below it.
+
+    A finding is a rule's id such as `AwsSolutions-S1`, with brackets where the rule reports each of
+    several by itself: `AwsSolutions-IAM5[Resource::*]`.
+    """
+    # cdk-nag takes a pack's name before the id, which is what comes before the id's last hyphen.
+    cdk.Validations.of(scope).acknowledge(
+        *(
+            cdk.Acknowledgment(id=f"{finding.partition('[')[0].rpartition('-')[0]}::{finding}", reason=reason)
+            for finding in findings
+        )
+    )
+
+
+def shown(scope: IConstruct, value: str) -> str:
+    """A value as cdk-nag writes it in a finding: what is known at deployment only, in angle brackets."""
+    return _flat(cdk.Stack.of(scope).resolve(value))
+
+
+def acknowledge_provider(scope: IConstruct, id_prefix: str, *more: str) -> None:
+    """Accept what the packs find on the function that CDK adds to a stack for a custom resource of its own."""
+    basic_execution = iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AWSLambdaBasicExecutionRole")
+    for child in cdk.Stack.of(scope).node.children:
+        if child.node.id.startswith(id_prefix):
+            acknowledge(
+                child,
+                "CDK's own function behind a custom resource: it runs only while a stack is deployed, "
+                "with a role of its own, and its failures fail the deployment.",
+                f"AwsSolutions-IAM4[Policy::{shown(scope, basic_execution.managed_policy_arn)}]",
+                "NIST.800.53.R5-LambdaConcurrency",
+                "NIST.800.53.R5-LambdaDLQ",
+                "NIST.800.53.R5-LambdaInsideVPC",
+                *more,
+            )
+
+
+def log_group(scope: Construct, id: str) -> logs.LogGroup:
+    """A log group that keeps a month of logs and goes with its stack."""
+    group = logs.LogGroup(scope, id, retention=logs.RetentionDays.ONE_MONTH, removal_policy=cdk.RemovalPolicy.DESTROY)
+    acknowledge(
+        group,
+        "Encrypted with a key of CloudWatch Logs' own; a customer managed one would need a key policy of its owner's.",
+        "NIST.800.53.R5-CloudWatchLogGroupEncrypted",
+    )
+    return group
+
+
+def _flat(value: Any) -> str:
+    """An intrinsic function as text: references in angle brackets."""
+    if isinstance(value, str):
+        return value
+    (function, argument), *_ = value.items()
+    if function == "Fn::Join":
+        return str(argument[0]).join(_flat(part) for part in argument[1])
+    if function == "Fn::GetAtt":
+        return f"<{'.'.join(argument)}>"
+    if function == "Fn::Sub":
+        return re.sub(r"\$\{([^}]+)\}", r"<\1>", argument)
+    return f"<{argument}>"
+
+
+def _text(finding: Finding) -> str:
+    field = f"{finding.field}: " if finding.field else ""
+    return f"{finding.rule}: {field}{finding.message} ({finding.reference})"

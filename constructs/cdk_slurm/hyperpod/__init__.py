@@ -1,0 +1,7 @@
+"""SageMaker HyperPod clusters orchestrated by Slurm."""
+
+from cdk_slurm.hyperpod.cluster import HyperPodCluster
+from cdk_slurm.hyperpod.lifecycle_bundle import LifecycleBundle
+from cdk_slurm.hyperpod.node_role import NodeRole
+
+__all__ = ["HyperPodCluster", "LifecycleBundle", "NodeRole"]

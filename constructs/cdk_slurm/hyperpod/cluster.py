@@ -1,0 +1,260 @@
+"""A SageMaker HyperPod cluster orchestrated by Slurm."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from aws_cdk import aws_sagemaker as sagemaker
+from constructs import Construct
+
+from cdk_slurm.findings import report
+from cdk_slurm.hyperpod.lifecycle_bundle import LifecycleBundle
+from cdk_slurm.hyperpod.node_role import NodeRole
+from cdk_slurm.hyperpod.slurm_configuration import cluster_json, provisioning_parameters
+from cdk_slurm.network import TrainingNetwork
+from cdk_slurm.rules.hyperpod import partition_of
+from cdk_slurm.spec import ComputeGroup, ControllerGroup, HyperPodConfig, LoginGroup, User
+from cdk_slurm.spec.hyperpod import NodeType
+from cdk_slurm.storage import AccountingDatabase, LustreFileSystem, OpenZfsFileSystem
+
+_Props = sagemaker.CfnCluster
+
+
+class HyperPodCluster(Construct):
+    """A HyperPod cluster with its node role, lifecycle bucket and lifecycle scripts.
+
+    In form `api` (the default) HyperPod sets Slurm up and mounts the file systems, and our scripts run
+    after it; in form `provisioning_parameters` our scripts do it all. Configuration that breaks a rule
+    is an error at synthesis. Changing counts, adding a group or changing a script updates the cluster
+    in place; another name or network replaces it.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-hyperpod-slurm.html
+
+    >>> cluster = HyperPodCluster(
+    ...     stack,
+    ...     "Cluster",
+    ...     cluster_name="ml-cluster",
+    ...     network=network,
+    ...     lustre=lustre,
+    ...     config=HyperPodConfig(compute=(ComputeGroup(name="gpu", type="ml.p5.48xlarge", count=8),)),
+    ... )
+    """
+
+    cluster_name: str
+    cluster_arn: str
+    role: iam.IRole
+    """Role of the nodes, to grant more to."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        cluster_name: str,
+        network: TrainingNetwork,
+        config: HyperPodConfig,
+        lustre: LustreFileSystem | None = None,
+        openzfs: OpenZfsFileSystem | None = None,
+        accounting_database: AccountingDatabase | None = None,
+        users: Sequence[User] = (),
+        kms_key_arn: str | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        report(self, config)
+        legacy = config.slurm_configuration == "provisioning_parameters"
+        files = {
+            "cluster.json": cluster_json(
+                cluster_name=cluster_name,
+                region=cdk.Stack.of(self).region,
+                config=config,
+                lustre=lustre,
+                openzfs=openzfs,
+                users=users,
+                accounting_database=accounting_database,
+            )
+        }
+        if legacy:
+            files["provisioning_parameters.json"] = provisioning_parameters(
+                config=config, lustre=lustre, openzfs=openzfs, accounting_database=accounting_database
+            )
+        bundle = LifecycleBundle(self, "Lifecycle", cluster_name=cluster_name, files=files, kms_key_arn=kms_key_arn)
+        subnets = {
+            group.name: _own_subnet(self, group, network) or network.private_subnet() for _, group in config.groups
+        }
+        node_role = NodeRole(
+            self,
+            "NodeRole",
+            network=network,
+            subnets=list({subnet.node.path: subnet for subnet in subnets.values()}.values()),
+            secret_arns=[accounting_database.secret_arn] if accounting_database else [],
+            topic_arn=config.failover_topic,
+            # HyperPod takes a customer managed key for volumes with continuous provisioning only.
+            kms_key_arn=kms_key_arn if config.continuous_provisioning else None,
+        )
+        self.role = node_role.role
+        groups = _Groups(config, network, lustre, openzfs, bundle, self.role, kms_key_arn)
+        cluster = sagemaker.CfnCluster(
+            self,
+            "Cluster",
+            cluster_name=cluster_name,
+            node_recovery=config.node_recovery.capitalize(),
+            node_provisioning_mode="Continuous" if config.continuous_provisioning else None,
+            orchestrator=None if legacy else _orchestrator(config, accounting_database),
+            vpc_config=_Props.VpcConfigProperty(
+                security_group_ids=[network.security_group.security_group_id],
+                subnets=[network.private_subnet().subnet_id],
+            ),
+            instance_groups=[
+                groups.render(node_type, group, subnets[group.name]) for node_type, group in config.groups
+            ],
+        )
+        # HyperPod reads scripts and makes network interfaces while it is being created: everything that this
+        # takes, routes to S3 among it, must be there before, and go after.
+        cluster.node.add_dependency(bundle.uploaded, node_role, network)
+        self.cluster_name = cluster_name
+        self.cluster_arn = cluster.attr_cluster_arn
+
+    @classmethod
+    def from_attributes(
+        cls, scope: Construct, id: str, *, cluster_name: str, cluster_arn: str, role_arn: str
+    ) -> "HyperPodCluster":
+        """Refer to a cluster that exists."""
+        return _ExistingHyperPodCluster(
+            scope, id, cluster_name=cluster_name, cluster_arn=cluster_arn, role_arn=role_arn
+        )
+
+
+class _ExistingHyperPodCluster(HyperPodCluster):
+    def __init__(self, scope: Construct, id: str, *, cluster_name: str, cluster_arn: str, role_arn: str) -> None:
+        Construct.__init__(self, scope, id)
+        self.cluster_name = cluster_name
+        self.cluster_arn = cluster_arn
+        self.role = iam.Role.from_role_arn(self, "Role", role_arn)
+
+
+class _Groups:
+    """Renders instance groups: what they share is said once."""
+
+    def __init__(
+        self,
+        config: HyperPodConfig,
+        network: TrainingNetwork,
+        lustre: LustreFileSystem | None,
+        openzfs: OpenZfsFileSystem | None,
+        bundle: LifecycleBundle,
+        role: iam.IRole,
+        kms_key_arn: str | None,
+    ) -> None:
+        self._config = config
+        self._network = network
+        self._role = role
+        self._api = config.slurm_configuration == "api"
+        self._kms_key_arn = kms_key_arn if config.continuous_provisioning else None
+        self._lifecycle = _Props.ClusterLifeCycleConfigProperty(
+            source_s3_uri=bundle.s3_uri,
+            on_init_complete="on_init_complete.sh" if self._api else None,
+            on_create=None if self._api else "on_create.sh",
+        )
+        self._mounts = _mounts(lustre, openzfs) if self._api else []
+
+    def render(
+        self, node_type: NodeType, group: ControllerGroup | LoginGroup | ComputeGroup, subnet: ec2.ISubnet
+    ) -> sagemaker.CfnCluster.ClusterInstanceGroupProperty:
+        compute = group if isinstance(group, ComputeGroup) else None
+        types = compute.types if compute else (group.type,)
+        elsewhere = group.subnet or group.availability_zone
+        return _Props.ClusterInstanceGroupProperty(
+            instance_group_name=group.name,
+            instance_count=group.count,
+            instance_type=types[0] if len(types) == 1 else None,  # type: ignore[arg-type]
+            instance_requirements=None
+            if len(types) == 1
+            else _Props.InstanceRequirementsProperty(instance_types=list(types)),  # type: ignore[arg-type]
+            execution_role=self._role.role_arn,
+            life_cycle_config=self._lifecycle,
+            threads_per_core=group.threads_per_core,
+            instance_storage_configs=[*self._volumes(group), *self._mounts] or None,
+            slurm_config=self._slurm(node_type, compute) if self._api else None,
+            override_vpc_config=_Props.VpcConfigProperty(
+                security_group_ids=[self._network.security_group.security_group_id], subnets=[subnet.subnet_id]
+            )
+            if elsewhere
+            else None,
+            min_instance_count=compute.min_count if compute else None,
+            training_plan_arn=compute.training_plan if compute else None,
+            on_start_deep_health_checks=list(compute.deep_health_checks) or None if compute else None,
+            capacity_requirements=_Props.ClusterCapacityRequirementsProperty(spot={})
+            if compute and compute.spot
+            else None,
+        )
+
+    def _slurm(
+        self, node_type: NodeType, compute: ComputeGroup | None
+    ) -> sagemaker.CfnCluster.ClusterSlurmConfigProperty:
+        return _Props.ClusterSlurmConfigProperty(
+            node_type=node_type.capitalize(),
+            partition_names=[partition_of(compute, self._config.slurm_configuration)] if compute else None,
+        )
+
+    def _volumes(
+        self, group: ControllerGroup | LoginGroup | ComputeGroup
+    ) -> list[sagemaker.CfnCluster.ClusterInstanceStorageConfigProperty]:
+        volumes = []
+        if group.ebs_volume_gib is not None:
+            volumes.append(
+                _Props.ClusterEbsVolumeConfigProperty(
+                    volume_size_in_gb=group.ebs_volume_gib, volume_kms_key_id=self._kms_key_arn
+                )
+            )
+        if self._kms_key_arn:
+            volumes.append(_Props.ClusterEbsVolumeConfigProperty(root_volume=True, volume_kms_key_id=self._kms_key_arn))
+        return [_Props.ClusterInstanceStorageConfigProperty(ebs_volume_config=volume) for volume in volumes]
+
+
+def _mounts(
+    lustre: LustreFileSystem | None, openzfs: OpenZfsFileSystem | None
+) -> list[sagemaker.CfnCluster.ClusterInstanceStorageConfigProperty]:
+    mounts = []
+    if lustre:
+        mounts.append(
+            _Props.ClusterInstanceStorageConfigProperty(
+                fsx_lustre_config=_Props.ClusterFsxLustreConfigProperty(
+                    dns_name=lustre.dns_name, mount_name=lustre.mount_name, mount_path=lustre.mount_path
+                )
+            )
+        )
+    if openzfs:
+        mounts.append(
+            _Props.ClusterInstanceStorageConfigProperty(
+                fsx_open_zfs_config=_Props.ClusterFsxOpenZfsConfigProperty(
+                    dns_name=openzfs.dns_name, mount_path=openzfs.mount_path
+                )
+            )
+        )
+    return mounts
+
+
+def _orchestrator(
+    config: HyperPodConfig, database: AccountingDatabase | None
+) -> sagemaker.CfnCluster.OrchestratorProperty:
+    return _Props.OrchestratorProperty(
+        slurm=_Props.ClusterOrchestratorSlurmConfigProperty(
+            slurm_config_strategy=config.slurm_config_strategy,
+            accounting_database=_Props.ClusterAccountingDatabaseProperty(
+                endpoint=database.endpoint, port=database.port, name=database.name, secret_arn=database.secret_arn
+            )
+            if database
+            else None,
+        )
+    )
+
+
+def _own_subnet(
+    scope: Construct, group: ControllerGroup | LoginGroup | ComputeGroup, network: TrainingNetwork
+) -> ec2.ISubnet | None:
+    if group.subnet:
+        return ec2.Subnet.from_subnet_id(scope, f"Subnet-{group.name}", group.subnet)
+    if group.availability_zone:
+        return network.private_subnet(group.availability_zone)
+    return None

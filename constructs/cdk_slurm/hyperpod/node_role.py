@@ -1,0 +1,133 @@
+"""What a HyperPod node may do in AWS."""
+
+from collections.abc import Sequence
+
+import aws_cdk as cdk
+from aws_cdk import aws_ec2 as ec2
+from aws_cdk import aws_iam as iam
+from constructs import Construct
+
+from cdk_slurm.findings import acknowledge, shown
+from cdk_slurm.network import TrainingNetwork
+
+_DESCRIBE = (
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeVpcs",
+    # Without it HyperPod's check that Lustre is on EFA is skipped in silence, and Lustre runs on TCP.
+    "fsx:DescribeFileSystems",
+)
+
+
+class NodeRole(Construct):
+    """The role of a cluster's nodes: what HyperPod documents, on this network's resources, and no more.
+
+    https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-hyperpod-prerequisites-iam.html
+    """
+
+    role: iam.Role
+
+    def __init__(
+        self,
+        scope: Construct,
+        id: str,
+        *,
+        network: TrainingNetwork,
+        subnets: Sequence[ec2.ISubnet],
+        secret_arns: Sequence[str] = (),
+        topic_arn: str | None = None,
+        kms_key_arn: str | None = None,
+    ) -> None:
+        super().__init__(scope, id)
+        stack = cdk.Stack.of(self)
+
+        def arn(resource: str, name: str, account: str | None = None) -> str:
+            return stack.format_arn(service="ec2", resource=resource, resource_name=name, account=account)
+
+        interfaces = arn("network-interface", "*")
+        # In an account of the service's.
+        instances = arn("instance", "*", account="*")
+        statements = [
+            iam.PolicyStatement(
+                sid="CreateInterfaces",
+                actions=["ec2:CreateNetworkInterface"],
+                resources=[
+                    interfaces,
+                    arn("security-group", network.security_group.security_group_id),
+                    *(arn("subnet", subnet.subnet_id) for subnet in subnets),
+                ],
+            ),
+            iam.PolicyStatement(
+                sid="UseInterfaces",
+                actions=[
+                    "ec2:CreateNetworkInterfacePermission",
+                    "ec2:CreateTags",
+                    "ec2:DeleteNetworkInterface",
+                    "ec2:DeleteNetworkInterfacePermission",
+                    "ec2:DetachNetworkInterface",
+                ],
+                resources=[interfaces],
+            ),
+            iam.PolicyStatement(
+                sid="DetachFromInstances",
+                actions=["ec2:DetachNetworkInterface"],
+                resources=[instances],
+            ),
+            iam.PolicyStatement(sid="Describe", actions=list(_DESCRIBE), resources=["*"]),
+        ]
+        if secret_arns:
+            statements.append(
+                iam.PolicyStatement(
+                    sid="ReadSecrets", actions=["secretsmanager:GetSecretValue"], resources=list(secret_arns)
+                )
+            )
+        if topic_arn:
+            statements.append(iam.PolicyStatement(sid="TellFailover", actions=["sns:Publish"], resources=[topic_arn]))
+        if kms_key_arn:
+            statements += _volume_key(kms_key_arn)
+        policy = iam.ManagedPolicy(
+            self, "Policy", description="What nodes need beside HyperPod's own policy", statements=statements
+        )
+        hyperpod_policy = iam.ManagedPolicy.from_aws_managed_policy_name("AmazonSageMakerClusterInstanceRolePolicy")
+        self.role = iam.Role(
+            self,
+            "Role",
+            description="Nodes of a SageMaker HyperPod cluster",
+            assumed_by=iam.ServicePrincipal("sagemaker.amazonaws.com"),
+            managed_policies=[hyperpod_policy, policy],
+        )
+        acknowledge(
+            self.role,
+            "HyperPod requires this policy and extends it as the service changes.",
+            f"AwsSolutions-IAM4[Policy::{shown(self, hyperpod_policy.managed_policy_arn)}]",
+        )
+        acknowledge(
+            policy,
+            "These actions only describe, and IAM has no resources for them.",
+            "AwsSolutions-IAM5[Resource::*]",
+        )
+        acknowledge(
+            policy,
+            "HyperPod makes the interfaces; their ids are not known before. Subnets and security group are named.",
+            f"AwsSolutions-IAM5[Resource::{shown(self, interfaces)}]",
+        )
+        acknowledge(
+            policy,
+            "The instances are in an account of the service's, and their ids are not known before.",
+            f"AwsSolutions-IAM5[Resource::{shown(self, instances)}]",
+        )
+
+
+def _volume_key(kms_key_arn: str) -> list[iam.PolicyStatement]:
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/smcluster-cmk.html"""
+    return [
+        iam.PolicyStatement(
+            sid="GrantVolumeKey",
+            actions=["kms:CreateGrant"],
+            resources=[kms_key_arn],
+            conditions={"Bool": {"kms:GrantIsForAWSResource": "true"}},
+        ),
+        iam.PolicyStatement(sid="DescribeVolumeKey", actions=["kms:DescribeKey"], resources=[kms_key_arn]),
+    ]

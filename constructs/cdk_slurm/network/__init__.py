@@ -1,0 +1,5 @@
+"""The network that clusters and file systems stand in."""
+
+from cdk_slurm.network.training_network import TrainingNetwork
+
+__all__ = ["TrainingNetwork"]
