@@ -9,7 +9,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct, IConstruct
 
 from cdk_slurm import rules
-from cdk_slurm.spec import Finding, Model
+from cdk_slurm.spec import Model
 
 #: Context key under which an app or a stack says which rules do not hold for it: a list of rule ids.
 SILENCED_RULES = "cdk-slurm:silenced-rules"
@@ -33,7 +33,7 @@ def report(scope: IConstruct, config: Model) -> bool:
     for finding in rules.check(config):
         if finding.rule in silenced:
             continue
-        text = _text(finding)
+        text = f"{finding.rule}: {finding.text} ({finding.reference})"
         if finding.level == "error":
             sound = False
             cdk.Validations.of(scope).add_error(finding.rule, text)
@@ -102,8 +102,3 @@ def _flat(value: Any) -> str:
     if function == "Fn::Sub":
         return re.sub(r"\$\{([^}]+)\}", r"<\1>", argument)
     return f"<{argument}>"
-
-
-def _text(finding: Finding) -> str:
-    field = f"{finding.field}: " if finding.field else ""
-    return f"{finding.rule}: {field}{finding.message} ({finding.reference})"

@@ -6,7 +6,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_rds as rds
 from constructs import Construct, IConstruct
 
-from cdk_slurm.findings import report
+from cdk_slurm.findings import acknowledge, report
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.spec import AccountingDatabaseConfig, ExistingAccountingDatabase
 from cdk_slurm.storage.file_system import removal_policy
