@@ -146,7 +146,7 @@ REFUSED = [
         "KMS_KEY_CONTINUOUS",
         cluster(kms_key=KEY, hyperpod={"slurm_configuration": "provisioning_parameters"}),
         "kms_key",
-        "found a key; allowed: only with continuous provisioning (hyperpod.slurm_configuration: api, no ",
+        "found a key, which nodes' volumes are not encrypted with here; allowed for volumes: only with continuous ",
     ),
     (
         "ARN_REGION",

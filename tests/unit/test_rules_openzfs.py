@@ -25,7 +25,9 @@ def openzfs(**fields: Any) -> OpenZfsConfig:
     return OpenZfsConfig(**fields)
 
 
-def cluster(file_system: OpenZfsConfig | ExistingOpenZfs | None, region: str) -> ClusterSpec:
+def cluster(
+    file_system: OpenZfsConfig | ExistingOpenZfs | None, region: str = "us-west-2", **fields: Any
+) -> ClusterSpec:
     return ClusterSpec(
         kind="hyperpod",
         name="ml-cluster",
@@ -33,9 +35,15 @@ def cluster(file_system: OpenZfsConfig | ExistingOpenZfs | None, region: str) ->
         availability_zone=f"{region}a",
         storage=Storage(openzfs=file_system),
         hyperpod=HyperPodConfig(compute=(ComputeGroup(name="worker", type="ml.g5.xlarge", count=1),)),
+        **fields,
     )
 
 
+NETWORK = {
+    "existing": "vpc-0123456789abcdef0",
+    "private_subnet": "subnet-0123456789abcdef0",
+    "security_group": "sg-0123456789abcdef0",
+}
 EXISTING = ExistingOpenZfs(existing="fs-0123456789abcdef0")
 
 DEFINED = [one for one in RULES.values() if one.violations.__module__ == "cdk_slurm.rules.openzfs"]
@@ -74,6 +82,9 @@ PASSING: list[tuple[str, Model]] = [
     ("OPENZFS_QUOTA", cluster(openzfs(capacity_gib=262144), "us-west-2")),
     ("OPENZFS_QUOTA", cluster(openzfs(capacity_gib=65536), "eu-west-1")),
     ("OPENZFS_QUOTA", cluster(EXISTING, "eu-west-1")),
+    ("OPENZFS_CLIENTS", cluster(openzfs())),
+    ("OPENZFS_CLIENTS", cluster(EXISTING, network=NETWORK)),
+    ("OPENZFS_CLIENTS", cluster(openzfs(), network=NETWORK | {"private_subnet_cidr": "10.1.0.0/16"})),
 ]
 
 FAILING: list[tuple[str, Model, str, str]] = [
@@ -169,6 +180,12 @@ FAILING: list[tuple[str, Model, str, str]] = [
         "storage.openzfs.capacity_gib",
         "found 262145 GiB; allowed by an account's default quota in us-west-2: 262144 GiB",
     ),
+    (
+        "OPENZFS_CLIENTS",
+        cluster(openzfs(), network=NETWORK),
+        "network",
+        "found no private_subnet_cidr; allowed: the range of the private subnet, such as 10.1.0.0/16",
+    ),
 ]
 
 
@@ -195,6 +212,7 @@ def test_what_only_warns() -> None:
         "OPENZFS_REGION",
         "OPENZFS_IOPS_REGION",
         "OPENZFS_QUOTA",
+        "OPENZFS_CLIENTS",
     }
 
 

@@ -170,7 +170,7 @@ class _Groups:
             instance_type=types[0] if len(types) == 1 else None,  # type: ignore[arg-type]
             instance_requirements=None
             if len(types) == 1
-            else _Props.InstanceRequirementsProperty(instance_types=list(types)),  # type: ignore[arg-type]
+            else _Props.InstanceRequirementsProperty(instance_types=list(types)),
             execution_role=self._role.role_arn,
             life_cycle_config=self._lifecycle,
             threads_per_core=group.threads_per_core,

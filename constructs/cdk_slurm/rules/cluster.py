@@ -221,17 +221,18 @@ def kms_key_arn(spec: ClusterSpec) -> Iterator[Violation]:
         yield "kms_key", f"found {key!r}{alias}; allowed: a key's ARN, arn:aws:kms:<region>:<account>:key/<id>"
 
 
-@rule("error", _SAGEMAKER + "dg/smcluster-cmk.html")
+@rule("warning", _SAGEMAKER + "dg/smcluster-cmk.html")
 def kms_key_continuous(spec: ClusterSpec) -> Iterator[Violation]:
     """A customer managed key for nodes' volumes needs continuous provisioning.
 
-    HyperPod refuses it otherwise. Use form `api` without `slurm_config_strategy`.
+    HyperPod refuses it otherwise, so that volumes are encrypted with a key of AWS's own; file systems and
+    buckets take yours. For volumes too, use form `api` without `slurm_config_strategy`.
     """
     if spec.kms_key is not None and not spec.hyperpod.continuous_provisioning:
         yield (
             "kms_key",
-            "found a key; allowed: only with continuous provisioning "
-            "(hyperpod.slurm_configuration: api, no slurm_config_strategy)",
+            "found a key, which nodes' volumes are not encrypted with here; allowed for volumes: only with "
+            "continuous provisioning (hyperpod.slurm_configuration: api, no slurm_config_strategy)",
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cdk_slurm.rules.engine import Violation, rule
-from cdk_slurm.spec import ClusterSpec, OpenZfsConfig
+from cdk_slurm.spec import ClusterSpec, ExistingNetwork, OpenZfsConfig
 
 _GUIDE = "https://docs.aws.amazon.com/fsx/latest/OpenZFSGuide"
 
@@ -203,3 +203,19 @@ def openzfs_quota(spec: ClusterSpec) -> Iterator[Violation]:
             ("storage", "openzfs", "capacity_gib"),
             f"found {openzfs.capacity_gib} GiB; allowed by an account's default quota in {spec.region}: {quota} GiB",
         )
+
+
+@rule("error", f"{_GUIDE}/nfs-exports.html")
+def openzfs_clients(spec: ClusterSpec) -> Iterator[Violation]:
+    """A new file system in an existing network must know its clients.
+
+    Root on a node makes home directories, so the file system is exported without root squash, and
+    therefore to the nodes' range only and never to everybody. State the private subnet's range.
+    """
+    network = spec.network
+    if (
+        isinstance(spec.storage.openzfs, OpenZfsConfig)
+        and isinstance(network, ExistingNetwork)
+        and not network.private_subnet_cidr
+    ):
+        yield "network", "found no private_subnet_cidr; allowed: the range of the private subnet, such as 10.1.0.0/16"

@@ -107,7 +107,7 @@ class ExistingAccountingDatabase(Model):
 class AccountingDatabaseConfig(Model):
     """A new Amazon RDS for MariaDB database for Slurm's accounting.
 
-    Its password is made and kept by RDS in Secrets Manager. The network needs two zones.
+    Its password is generated into a Secrets Manager secret. The network needs private subnets in two zones.
     """
 
     instance_type: str = "m6g.large"
@@ -174,4 +174,4 @@ class HyperPodConfig(Model):
         """All instance groups with their node types: controller, login, compute."""
         login = () if self.login is None else (("login", self.login),)
         compute = tuple(("compute", group) for group in self.compute)
-        return (("controller", self.controller), *login, *compute)  # type: ignore[return-value]
+        return (("controller", self.controller), *login, *compute)

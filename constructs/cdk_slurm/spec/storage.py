@@ -38,7 +38,8 @@ class LustreConfig(Model):
     """Clients with EFA reach the file system over it. Cannot be changed later."""
 
     metadata_iops: int | None = None
-    """Provisioned metadata IOPS (PERSISTENT_2); left out, FSx chooses by capacity. Can only grow."""
+    """Provisioned metadata IOPS (PERSISTENT_2 of version 2.15); can only grow. Left out, FSx chooses by
+    capacity; INTELLIGENT_TIERING has 6000."""
 
     version: Literal["2.15", "2.12", "2.10"] = "2.15"
     """Lustre version of the file system."""

@@ -57,13 +57,17 @@ class AccountingDatabase(Construct):
             self, "SecurityGroup", vpc=network.vpc, description="Slurm accounting database", allow_all_outbound=False
         )
         group.add_ingress_rule(network.security_group, ec2.Port.tcp(3306), "Nodes")
+        engine = rds.DatabaseInstanceEngine.maria_db(version=rds.MariaDbEngineVersion.VER_10_11_16)
+        policy = removal_policy(config.removal_policy)
+        group.apply_removal_policy(policy)
         database = rds.DatabaseInstance(
             self,
             "Database",
-            engine=rds.DatabaseInstanceEngine.maria_db(version=rds.MariaDbEngineVersion.VER_10_11_16),
+            engine=engine,
             instance_type=ec2.InstanceType(config.instance_type),
             allocated_storage=config.storage_gib,
             max_allocated_storage=min(65536, 10 * config.storage_gib),
+            storage_type=rds.StorageType.GP3,
             storage_encrypted=True,
             storage_encryption_key=key,
             database_name=config.name,
@@ -82,13 +86,22 @@ class AccountingDatabase(Construct):
             cloudwatch_logs_exports=["error"],
             deletion_protection=keep,
             delete_automated_backups=not keep,
-            removal_policy=removal_policy(config.removal_policy),
-            # slurmdbd asks for this: https://slurm.schedmd.com/accounting.html
-            parameters={"innodb_lock_wait_timeout": "900"},
+            removal_policy=policy,
+            parameter_group=rds.ParameterGroup(
+                self,
+                "Parameters",
+                engine=engine,
+                description="What slurmdbd asks for: https://slurm.schedmd.com/accounting.html",
+                parameters={"innodb_lock_wait_timeout": "900"},
+                removal_policy=policy,
+            ),
         )
+        # What `database.secret` returns is the attachment of this one to the database.
+        secret = database.node.find_child("Secret")
+        assert isinstance(secret, rds.DatabaseSecret)
         assert database.secret is not None
-        database.secret.apply_removal_policy(removal_policy(config.removal_policy))
-        _acknowledge(database, database.secret, config, own_key=kms_key_arn is not None)
+        secret.apply_removal_policy(policy)
+        _acknowledge(database, secret, config, own_key=kms_key_arn is not None)
         self.endpoint = database.db_instance_endpoint_address
         self.port = 3306
         self.name = config.name

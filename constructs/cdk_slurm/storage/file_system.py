@@ -17,12 +17,18 @@ ALL_TRAFFIC: PortRange = ("-1", -1, -1)
 
 
 def file_system_security_group(
-    scope: Construct, network: TrainingNetwork, *, description: str, ports: Sequence[PortRange], both_ways: bool
+    scope: Construct,
+    network: TrainingNetwork,
+    *,
+    description: str,
+    ports: Sequence[PortRange],
+    both_ways: bool,
+    policy: cdk.RemovalPolicy,
 ) -> str:
     """A security group that lets nodes reach a file system; returns its id.
 
     A file system keeps the groups it was created with, so it has one of its own whose rules may
-    change. `both_ways` also lets the file system's servers reach each other and the nodes. All rules
+    change, and which stays as long as the file system does. `both_ways` also lets the file system's servers reach each other and the nodes. All rules
     name groups, not ranges: EFA's traffic is matched by group only.
     """
     nodes = network.security_group.security_group_id
@@ -38,6 +44,7 @@ def file_system_security_group(
             )
         ],
     )
+    group.apply_removal_policy(policy)
     own = group.attr_group_id
     for index, (protocol, first, last) in enumerate(ports):
         port: dict[str, Any] = {} if protocol == ALL_TRAFFIC[0] else {"from_port": first, "to_port": last}

@@ -50,8 +50,9 @@ class LustreFileSystem(Construct):
         report(self, config)
         persistent = config.deployment_type.startswith("PERSISTENT")
         ports = [ALL_TRAFFIC] if config.efa else [("tcp", 988, 988), ("tcp", 1018, 1023)]
+        policy = removal_policy(config.removal_policy)
         security_group_id = file_system_security_group(
-            self, network, description="FSx for Lustre", ports=ports, both_ways=True
+            self, network, description="FSx for Lustre", ports=ports, both_ways=True, policy=policy
         )
         file_system = fsx.CfnFileSystem(
             self,
@@ -77,7 +78,7 @@ class LustreFileSystem(Construct):
                 data_read_cache_configuration=_read_cache(config),
             ),
         )
-        file_system.apply_removal_policy(removal_policy(config.removal_policy))
+        file_system.apply_removal_policy(policy)
         self.file_system_id = file_system.ref
         self.dns_name = file_system.attr_dns_name
         self.mount_name = file_system.attr_lustre_mount_name

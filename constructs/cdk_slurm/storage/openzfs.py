@@ -48,8 +48,9 @@ class OpenZfsFileSystem(Construct):
         super().__init__(scope, id)
         config = config or OpenZfsConfig()
         report(self, config)
+        policy = removal_policy(config.removal_policy)
         security_group_id = file_system_security_group(
-            self, network, description="FSx for OpenZFS", ports=_PORTS, both_ways=False
+            self, network, description="FSx for OpenZFS", ports=_PORTS, both_ways=False, policy=policy
         )
         iops = fsx.CfnFileSystem.DiskIopsConfigurationProperty(
             mode="USER_PROVISIONED" if config.iops else "AUTOMATIC", iops=config.iops
@@ -80,7 +81,7 @@ class OpenZfsFileSystem(Construct):
                 ),
             ),
         )
-        file_system.apply_removal_policy(removal_policy(config.removal_policy))
+        file_system.apply_removal_policy(policy)
         self.file_system_id = file_system.ref
         self.dns_name = file_system.attr_dns_name
         self.root_volume_id = file_system.attr_root_volume_id
