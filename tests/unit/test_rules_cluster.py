@@ -236,7 +236,7 @@ PASSED = [
     ("SILENCE_REPEATED", cluster(silence=[{"rule": "SPOT_ON_SLURM", "reason": "tried"}])),
 ]
 
-WARNINGS = {"SILENCE_REPEATED", "SILENCE_UNKNOWN"}
+WARNINGS = {"KMS_KEY_CONTINUOUS", "SILENCE_REPEATED", "SILENCE_UNKNOWN"}
 
 
 @pytest.mark.parametrize(("identifier", "model", "field", "message"), REFUSED)

@@ -212,7 +212,6 @@ def test_what_only_warns() -> None:
         "OPENZFS_REGION",
         "OPENZFS_IOPS_REGION",
         "OPENZFS_QUOTA",
-        "OPENZFS_CLIENTS",
     }
 
 

@@ -28,8 +28,8 @@ def file_system_security_group(
     """A security group that lets nodes reach a file system; returns its id.
 
     A file system keeps the groups it was created with, so it has one of its own whose rules may
-    change, and which stays as long as the file system does. `both_ways` also lets the file system's servers reach each other and the nodes. All rules
-    name groups, not ranges: EFA's traffic is matched by group only.
+    change, and which stays as long as the file system does. `both_ways` also lets the servers reach
+    each other and the nodes. All rules name groups, not ranges: EFA's traffic is matched by group only.
     """
     nodes = network.security_group.security_group_id
     group = ec2.CfnSecurityGroup(
