@@ -469,13 +469,13 @@ def test_lets_pass(identifier, model):
 
 
 def test_every_rule_is_in_both_tables():
-    defined = {rule.id for rule in RULES.values() if rule.violations.__module__ == "cdk_slurm.rules.hyperpod"}
+    defined = {rule.id for rule in RULES.values() if rule.violations.__module__.startswith("cdk_slurm.rules.hyperpod.")}
     assert {row[0] for row in REFUSED} == defined
     assert {row[0] for row in PASSED} == defined
 
 
 def test_levels():
-    defined = [rule for rule in RULES.values() if rule.violations.__module__ == "cdk_slurm.rules.hyperpod"]
+    defined = [rule for rule in RULES.values() if rule.violations.__module__.startswith("cdk_slurm.rules.hyperpod.")]
     assert {rule.id for rule in defined if rule.level == "warning"} == WARNINGS
 
 

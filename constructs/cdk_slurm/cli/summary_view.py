@@ -9,6 +9,7 @@ from rich.padding import Padding
 from rich.table import Table
 
 from cdk_slurm.cli.assembly import Assembly
+from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.rules.instances import instance_facts
 from cdk_slurm.spec import (
     AccountingDatabaseConfig,
@@ -80,18 +81,17 @@ def _cluster(spec: ClusterSpec) -> Iterator[Row]:
 def _instance_groups(spec: ClusterSpec) -> Iterator[Row]:
     nodes = gpus = 0
     for node_type, group in spec.hyperpod.groups:
-        types = group.types if isinstance(group, ComputeGroup) else (group.type,)
-        each = _gpus_each(types)
+        each = _gpus_each(group.types)
         nodes += group.count
         gpus += group.count * each
         yield (
             group.name,
             node_type,
-            "\n".join(types),
+            "\n".join(group.types),
             str(group.count),
             _unless_zero(each),
             _unless_zero(group.count * each),
-            (group.partition or group.name) if isinstance(group, ComputeGroup) else "",
+            partition_of(group, spec.hyperpod.slurm_configuration) if isinstance(group, ComputeGroup) else "",
         )
     yield "Total", "", "", str(nodes), "", _unless_zero(gpus), ""
 

@@ -14,7 +14,7 @@ from cdk_slurm.hyperpod.node_role import NodeRole
 from cdk_slurm.hyperpod.slurm_configuration import cluster_json, provisioning_parameters
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.rules.hyperpod import partition_of
-from cdk_slurm.spec import ComputeGroup, ControllerGroup, HyperPodConfig, LoginGroup, User
+from cdk_slurm.spec import ComputeGroup, HyperPodConfig, InstanceGroup, User
 from cdk_slurm.spec.hyperpod import NodeType
 from cdk_slurm.storage import AccountingDatabase, LustreFileSystem, OpenZfsFileSystem
 
@@ -159,18 +159,17 @@ class _Groups:
         self._mounts = _mounts(lustre, openzfs) if self._api else []
 
     def render(
-        self, node_type: NodeType, group: ControllerGroup | LoginGroup | ComputeGroup, subnet: ec2.ISubnet
+        self, node_type: NodeType, group: InstanceGroup, subnet: ec2.ISubnet
     ) -> sagemaker.CfnCluster.ClusterInstanceGroupProperty:
         compute = group if isinstance(group, ComputeGroup) else None
-        types = compute.types if compute else (group.type,)
         elsewhere = group.subnet or group.availability_zone
         return _Props.ClusterInstanceGroupProperty(
             instance_group_name=group.name,
             instance_count=group.count,
-            instance_type=types[0] if len(types) == 1 else None,  # type: ignore[arg-type]
+            instance_type=group.types[0] if len(group.types) == 1 else None,
             instance_requirements=None
-            if len(types) == 1
-            else _Props.InstanceRequirementsProperty(instance_types=list(types)),
+            if len(group.types) == 1
+            else _Props.InstanceRequirementsProperty(instance_types=list(group.types)),
             execution_role=self._role.role_arn,
             life_cycle_config=self._lifecycle,
             threads_per_core=group.threads_per_core,
@@ -197,9 +196,7 @@ class _Groups:
             partition_names=[partition_of(compute, self._config.slurm_configuration)] if compute else None,
         )
 
-    def _volumes(
-        self, group: ControllerGroup | LoginGroup | ComputeGroup
-    ) -> list[sagemaker.CfnCluster.ClusterInstanceStorageConfigProperty]:
+    def _volumes(self, group: InstanceGroup) -> list[sagemaker.CfnCluster.ClusterInstanceStorageConfigProperty]:
         volumes = []
         if group.ebs_volume_gib is not None:
             volumes.append(
@@ -250,9 +247,7 @@ def _orchestrator(
     )
 
 
-def _own_subnet(
-    scope: Construct, group: ControllerGroup | LoginGroup | ComputeGroup, network: TrainingNetwork
-) -> ec2.ISubnet | None:
+def _own_subnet(scope: Construct, group: InstanceGroup, network: TrainingNetwork) -> ec2.ISubnet | None:
     if group.subnet:
         return ec2.Subnet.from_subnet_id(scope, f"Subnet-{group.name}", group.subnet)
     if group.availability_zone:

@@ -31,7 +31,7 @@ def cluster_json(
             {
                 "name": group.name,
                 "node_type": node_type,
-                "instance_type": group.types[0] if isinstance(group, ComputeGroup) else group.type,
+                "instance_type": group.types[0],
                 "partition": partition_of(group, config.slurm_configuration)
                 if isinstance(group, ComputeGroup)
                 else None,

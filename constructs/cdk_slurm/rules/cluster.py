@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 
 from cdk_slurm.rules.engine import RULES, Violation, rule
-from cdk_slurm.rules.hyperpod import did_you_mean, groups, repeated
+from cdk_slurm.rules.hyperpod.instance_groups import located_groups
+from cdk_slurm.rules.likeness import did_you_mean, repeated
 from cdk_slurm.rules.service_model import problem, regions, shape
 from cdk_slurm.spec import ClusterSpec, ExistingAccountingDatabase, NetworkConfig, Path, Silence, User
 from cdk_slurm.spec.finding import dotted
@@ -324,7 +325,7 @@ def _zones(spec: ClusterSpec) -> Iterator[tuple[Path, str]]:
     if isinstance(spec.network, NetworkConfig):
         for index, zone in enumerate(spec.network.additional_zones):
             yield ("network", "additional_zones", index, "availability_zone"), zone.availability_zone
-    for path, group in groups(spec.hyperpod):
+    for path, group in located_groups(spec.hyperpod):
         if group.availability_zone is not None:
             yield ("hyperpod", *path, "availability_zone"), group.availability_zone
 

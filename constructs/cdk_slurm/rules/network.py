@@ -5,8 +5,9 @@ from ipaddress import IPv4Network
 from itertools import combinations
 
 from cdk_slurm.rules.engine import Violation, rule
-from cdk_slurm.rules.hyperpod import groups, repeated
+from cdk_slurm.rules.hyperpod.instance_groups import located_groups
 from cdk_slurm.rules.instances import instance_facts
+from cdk_slurm.rules.likeness import repeated
 from cdk_slurm.spec import ClusterSpec, ExistingNetwork, LustreConfig, NetworkConfig, Path
 from cdk_slurm.spec.finding import dotted
 
@@ -292,7 +293,7 @@ def _private_subnets(spec: ClusterSpec) -> Iterator[tuple[Path, str, str]]:
 def _node_addresses(spec: ClusterSpec, zone: str) -> int:
     own = spec.network.private_subnet if isinstance(spec.network, ExistingNetwork) else None
     total = 0
-    for _, group in groups(spec.hyperpod):
+    for _, group in located_groups(spec.hyperpod):
         if (group.availability_zone or spec.availability_zone) == zone and group.subnet in (None, own):
             types = (group.type,) if isinstance(group.type, str) else group.type
             total += max(group.count, 0) * max(

@@ -16,6 +16,15 @@ DeepHealthCheck = Literal["InstanceStress", "InstanceConnectivity", "MultiNodeTr
 class InstanceGroup(Model):
     """What every instance group can say of its instances."""
 
+    name: str
+    """Name of the instance group."""
+
+    type: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+    """Instance type; a list lets HyperPod choose, which AWS documents for EKS only."""
+
+    count: int
+    """Number of instances that the group is to have."""
+
     threads_per_core: int | None = None
     """1 turns simultaneous multithreading off; left out, the instance type decides."""
 
@@ -27,6 +36,11 @@ class InstanceGroup(Model):
 
     subnet: SubnetId | None = None
     """A private subnet that exists already, instead of the network's."""
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """All instance types that the group may have."""
+        return (self.type,) if isinstance(self.type, str) else self.type
 
 
 class ControllerGroup(InstanceGroup):
@@ -58,15 +72,6 @@ class LoginGroup(InstanceGroup):
 class ComputeGroup(InstanceGroup):
     """An instance group that runs jobs, with a Slurm partition of its own."""
 
-    name: str
-    """Name of the instance group."""
-
-    type: str | Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
-    """Instance type; a list lets HyperPod choose, which AWS documents for EKS only."""
-
-    count: int
-    """Number of instances that the group is to have."""
-
     min_count: int | None = None
     """Fewer instances than this within 3 hours fail the group's scaling (continuous provisioning only)."""
 
@@ -81,11 +86,6 @@ class ComputeGroup(InstanceGroup):
 
     deep_health_checks: Annotated[tuple[DeepHealthCheck, ...], Field(strict=False)] = ()
     """Checks that an instance must pass before it takes jobs."""
-
-    @property
-    def types(self) -> tuple[str, ...]:
-        """All instance types that the group may have."""
-        return (self.type,) if isinstance(self.type, str) else self.type
 
 
 class ExistingAccountingDatabase(Model):
@@ -170,8 +170,9 @@ class HyperPodConfig(Model):
         return self.slurm_configuration == "api" and self.slurm_config_strategy is None
 
     @property
-    def groups(self) -> tuple[tuple[NodeType, ControllerGroup | LoginGroup | ComputeGroup], ...]:
+    def groups(self) -> tuple[tuple[NodeType, InstanceGroup], ...]:
         """All instance groups with their node types: controller, login, compute."""
-        login = () if self.login is None else (("login", self.login),)
-        compute = tuple(("compute", group) for group in self.compute)
-        return (("controller", self.controller), *login, *compute)
+        groups: list[tuple[NodeType, InstanceGroup]] = [("controller", self.controller)]
+        if self.login:
+            groups.append(("login", self.login))
+        return (*groups, *(("compute", group) for group in self.compute))
