@@ -18,8 +18,11 @@ def main() -> None:
         loaded = spec.load(app.node.try_get_context("cluster") or DEFAULT_CLUSTER)
     except (spec.UnreadableError, spec.SpecError) as error:
         sys.exit(str(error))
-    if wrong := rules.errors(rules.check(loaded)):
-        sys.exit("\n".join(str(finding) for finding in wrong))
+    findings = rules.check(loaded)
+    for finding in findings:
+        print(finding, file=sys.stderr)
+    if rules.errors(findings):
+        sys.exit(1)
     ClusterStacks(app, loaded.spec)
     cdk.Validations.of(app).add_plugins(AwsSolutionsChecks(app), NIST80053R5Checks(app))
     app.synth()

@@ -56,4 +56,6 @@ class Finding:
 
     def __str__(self) -> str:
         place = f"{self.place}: " if self.place else ""
-        return f"{place}{self.level} {self.rule} {self.text}"
+        level = self.level if self.silenced is None else "silenced"
+        reason = "" if self.silenced is None else f" (silenced: {self.silenced})"
+        return f"{place}{level} {self.rule} {self.text}{reason}"

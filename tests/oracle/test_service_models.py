@@ -1,0 +1,256 @@
+"""What may be written, and what is synthesised of it, is what the services' own API models accept."""
+
+import copy
+import re
+import types
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import pytest
+import regex
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.validate import ParamValidator
+
+from cdk_slurm import spec
+from cdk_slurm.rules import errors
+from cdk_slurm.rules import service_model as models
+from cdk_slurm.rules.engine import check
+
+
+def literals_of(annotation: Any) -> tuple[Any, ...]:
+    """The values of every Literal in an annotation, of lists, optional and annotated ones too."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    if get_origin(annotation) in (Annotated, Union, types.UnionType, tuple):
+        return tuple(value for part in get_args(annotation) for value in literals_of(part))
+    return ()
+
+
+def models_below(model: type[spec.Model]) -> Iterator[type[spec.Model]]:
+    yield model
+    for each in model.model_fields.values():
+        stack = [each.annotation]
+        while stack:
+            part = stack.pop()
+            stack += get_args(part) if get_origin(part) is not Literal else ()
+            if isinstance(part, type) and issubclass(part, spec.Model):
+                yield from models_below(part)
+
+
+LITERALS = {
+    f"{model.__name__}.{name}": values
+    for model in dict.fromkeys(models_below(spec.ClusterSpec))
+    for name, each in model.model_fields.items()
+    if (values := literals_of(each.annotation))
+}
+
+
+def same(value: str) -> str:
+    return value
+
+
+# Field, service, shape of its enum, and how the constructs write a value of ours.
+ENUMS = [
+    ("LustreConfig.deployment_type", "fsx", "LustreDeploymentType", same),
+    ("LustreConfig.storage_class", "fsx", "StorageType", same),
+    ("LustreConfig.compression", "fsx", "DataCompressionType", same),
+    ("OpenZfsConfig.deployment_type", "fsx", "OpenZFSDeploymentType", same),
+    ("OpenZfsConfig.compression", "fsx", "OpenZFSDataCompressionType", same),
+    ("AssociationConfig.import_events", "fsx", "EventType", same),
+    ("AssociationConfig.export_events", "fsx", "EventType", same),
+    ("ComputeGroup.deep_health_checks", "sagemaker", "DeepHealthCheckType", same),
+    ("HyperPodConfig.slurm_config_strategy", "sagemaker", "ClusterSlurmConfigStrategy", same),
+    ("HyperPodConfig.node_recovery", "sagemaker", "ClusterNodeRecovery", str.capitalize),
+]
+# The service documents the values of these in words only.
+DOCUMENTED = [
+    ("LustreConfig.version", "CreateFileSystemRequest", "FileSystemTypeVersion"),
+    ("OpenZfsConfig.record_size_kib", "OpenZFSCreateRootVolumeConfiguration", "RecordSizeKiB"),
+]
+# Ours, which no service knows.
+OWN = {"ClusterSpec.kind", "HyperPodConfig.slurm_configuration"}
+OWN |= {name for name in LITERALS if name.endswith(".removal_policy")}
+
+
+def test_every_choice_is_judged_or_is_our_own():
+    assert set(LITERALS) == OWN | {row[0] for row in (*ENUMS, *DOCUMENTED)}
+
+
+@pytest.mark.parametrize(("name", "service", "shape", "written"), ENUMS, ids=[row[0] for row in ENUMS])
+def test_a_choice_is_the_enum_of_the_service(name, service, shape, written):
+    assert sorted(written(value) for value in LITERALS[name]) == sorted(models.shape(service, shape)["enum"])
+
+
+@pytest.mark.parametrize(("name", "structure", "member"), DOCUMENTED, ids=[row[0] for row in DOCUMENTED])
+def test_a_choice_is_what_the_service_documents(name, structure, member):
+    text = re.sub("<[^>]+>", "", models.shape("fsx", structure)["members"][member]["documentation"])
+    values = re.search(r"Valid values are ([\d., ]+?,? (?:and|or) [\d.]+\b)", text)[1]
+    assert sorted(map(str, LITERALS[name])) == sorted(re.findall(r"\d+(?:\.\d+)?", values))
+
+
+def test_node_types_are_those_of_slurm_config():
+    ours = get_args(spec.hyperpod.NodeType)
+    assert sorted(one.capitalize() for one in ours) == sorted(models.shape("sagemaker", "ClusterSlurmNodeType")["enum"])
+
+
+def test_continuous_is_the_only_provisioning_mode():
+    """The constructs write it as a constant."""
+    assert models.shape("sagemaker", "ClusterNodeProvisioningMode")["enum"] == ["Continuous"]
+
+
+# Bounds that a field states itself: with the service's, they may be narrower where a rule of ours says so.
+BOUNDS = [
+    (spec.LustreConfig, "backup_retention_days", "AutomaticBackupRetentionDays"),
+    (spec.OpenZfsConfig, "backup_retention_days", "AutomaticBackupRetentionDays"),
+    (spec.AssociationConfig, "imported_file_chunk_size_mib", "Megabytes"),
+]
+
+
+@pytest.mark.parametrize(("model", "name", "shape"), BOUNDS)
+def test_bounds_are_those_of_the_service(model, name, shape):
+    stated = {key: value for part in model.model_fields[name].metadata for key, value in vars_of(part).items()}
+    service = models.shape("fsx", shape)
+    assert (stated["ge"], stated["le"]) == (service["min"], service["max"])
+
+
+def vars_of(part: Any) -> dict[str, Any]:
+    return {key: getattr(part, key) for key in ("ge", "le") if hasattr(part, key)}
+
+
+# --- What is synthesised ---
+
+
+@pytest.fixture(scope="session")
+def judge():
+    """Everything that botocore's validator, and the enums and patterns that it passes over, refuse of a request."""
+    services: dict[str, ServiceModel] = {}
+
+    def problems(service: str, shape: str, request: dict[str, Any]) -> list[str]:
+        if service not in services:
+            services[service] = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+        report = ParamValidator().validate(request, services[service].shape_for(shape))
+        found = report.generate_report().splitlines() if report.has_errors() else []
+        return [*found, *(f"{path}: {text}" for path, text in leaf_problems(service, shape, request, shape))]
+
+    return problems
+
+
+def leaf_problems(service: str, name: str, value: Any, path: str) -> Iterator[tuple[str, str]]:
+    shape = models.shape(service, name)
+    if shape["type"] == "structure":
+        for key, item in value.items():
+            if key in shape["members"]:  # the validator tells the others
+                yield from leaf_problems(service, shape["members"][key]["shape"], item, f"{path}.{key}")
+    elif shape["type"] == "list":
+        for index, item in enumerate(value):
+            yield from leaf_problems(service, shape["member"]["shape"], item, f"{path}[{index}]")
+    elif r"\p{" in shape.get("pattern", ""):  # Java's; Python's own expressions know no categories
+        if not regex.fullmatch(shape["pattern"], value):
+            yield path, f"found {value!r}; allowed: text of the form {shape['pattern']}"
+    elif shape["type"] in ("string", "integer", "long") and (text := models.problem(service, name, value)):
+        yield path, text
+
+
+def create_cluster(properties: dict[str, Any]) -> dict[str, Any]:
+    """CloudFormation's names are the API's."""
+    return properties
+
+
+def create_file_system(properties: dict[str, Any]) -> dict[str, Any]:
+    """CloudFormation's names are the API's, but for options that it keeps for deleting."""
+    request = copy.deepcopy(properties)
+    options = request.get("OpenZFSConfiguration", {}).pop("Options", [])
+    assert set(options) <= set(models.shape("fsx", "DeleteFileSystemOpenZFSOption")["enum"])
+    return request
+
+
+def create_association(properties: dict[str, Any]) -> dict[str, Any]:
+    """CloudFormation's names are the API's."""
+    return properties
+
+
+REQUESTS = [
+    ("AWS::SageMaker::Cluster", "sagemaker", "CreateClusterRequest", create_cluster),
+    ("AWS::FSx::FileSystem", "fsx", "CreateFileSystemRequest", create_file_system),
+    ("AWS::FSx::DataRepositoryAssociation", "fsx", "CreateDataRepositoryAssociationRequest", create_association),
+]
+
+
+def test_the_descriptions_break_no_rule(example):
+    assert errors(check(example.described)) == ()
+
+
+@pytest.mark.parametrize(("type_", "service", "shape", "request_of"), REQUESTS, ids=[row[0] for row in REQUESTS])
+def test_the_service_would_accept_what_is_synthesised(example, judge, type_, service, shape, request_of):
+    wrong = {
+        name: problems
+        for name, _, properties in example.resources(type_)
+        if (problems := judge(service, shape, request_of(properties)))
+    }
+    assert wrong == {}
+
+
+def test_a_description_becomes_one_cluster_and_its_file_systems(example):
+    def number(type_: str) -> int:
+        return len(list(example.resources(type_)))
+
+    storage = example.described.storage
+    new = sum(isinstance(one, spec.LustreConfig | spec.OpenZfsConfig) for one in (storage.lustre, storage.openzfs))
+    data = example.described.data
+    assert number("AWS::SageMaker::Cluster") == 1
+    assert number("AWS::FSx::FileSystem") == new
+    assert number("AWS::FSx::DataRepositoryAssociation") == (len(data.associations) if data else 0)
+
+
+# A request that passes, and what one change each makes of it: the judges do refuse.
+GOOD_CLUSTER = {
+    "ClusterName": "ml-cluster",
+    "InstanceGroups": [
+        {
+            "InstanceGroupName": "worker",
+            "InstanceCount": 2,
+            "InstanceType": "ml.c5.large",
+            "ExecutionRole": "arn:aws:iam::111122223333:role/a-role",
+            "LifeCycleConfig": {"SourceS3Uri": "s3://sagemaker-a/b", "OnInitComplete": "on_init_complete.sh"},
+            "SlurmConfig": {"NodeType": "Compute", "PartitionNames": ["worker"]},
+        }
+    ],
+    "Tags": [{"Key": "team", "Value": "speech"}],
+}
+GROUP = ("InstanceGroups", 0)
+BROKEN = [
+    (("ClusterName",), None, "Missing required parameter"),
+    (("ClusterName",), "x" * 64, "allowed: 1 to 63 characters"),
+    (("ClusterName",), "under_score", "text of the form"),
+    (("ClusterNmae",), "x", "Unknown parameter"),
+    (("NodeRecovery",), "automatic", "allowed: Automatic, None"),
+    (("Orchestrator",), {"Slurm": {"SlurmConfigStrategy": "managed"}}, "allowed: Overwrite, Managed, Merge"),
+    (("Tags", 0, "Key"), "a*", "text of the form"),
+    ((*GROUP, "InstanceCount"), "2", "Invalid type"),
+    ((*GROUP, "InstanceCount"), 6759, "allowed: 0 to 6758"),
+    ((*GROUP, "InstanceType"), "ml.c5.tiny", "allowed: ml.p4d.24xlarge"),
+    ((*GROUP, "ExecutionRole"), "a-role", "text of the form"),
+    ((*GROUP, "LifeCycleConfig", "SourceS3Uri"), "ftp://bucket/key", "text of the form"),
+    ((*GROUP, "SlurmConfig", "NodeType"), "Worker", "allowed: Controller, Login, Compute"),
+    ((*GROUP, "SlurmConfig", "PartitionNames"), ["ml.c5.large"], "text of the form"),
+    ((*GROUP, "SlurmConfig", "PartitionNames"), ["a", "b"], "valid max length: 1"),
+]
+
+
+def test_a_good_request_passes(judge):
+    assert judge("sagemaker", "CreateClusterRequest", GOOD_CLUSTER) == []
+
+
+@pytest.mark.parametrize(("path", "value", "text"), BROKEN, ids=[f"{row[0][-1]}-{row[1]!s:.12}" for row in BROKEN])
+def test_a_broken_request_is_refused(judge, path, value, text):
+    request = copy.deepcopy(GOOD_CLUSTER)
+    part: Any = request
+    for key in path[:-1]:
+        part = part[key]
+    if value is None:
+        del part[path[-1]]
+    else:
+        part[path[-1]] = value
+    found = judge("sagemaker", "CreateClusterRequest", request)
+    assert any(text in problem for problem in found), found
