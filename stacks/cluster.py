@@ -53,14 +53,14 @@ class ClusterStacks:
 
     def __init__(self, scope: Construct, spec: ClusterSpec) -> None:
         env = cdk.Environment(account=spec.account, region=spec.region)
-        retained, bucket_retained = _retained(spec)
+        in_network, at_all = _retained(spec)
         common: dict[str, Any] = {"env": env, "tags": spec.tags}
         scope.node.set_context(SILENCED_RULES, [silence.rule for silence in spec.silence])
         self.network = NetworkStack(
             scope,
             f"{spec.name}-network",
             spec=spec,
-            termination_protection=retained,
+            termination_protection=in_network,
             description=f"Network of the Slurm cluster {spec.name}",
             **common,
         )
@@ -69,19 +69,18 @@ class ClusterStacks:
             f"{spec.name}-storage",
             spec=spec,
             network=self.network.network,
-            termination_protection=retained,
-            description=f"File systems of the Slurm cluster {spec.name}",
+            termination_protection=at_all,
+            description=f"File systems and data bucket of the Slurm cluster {spec.name}",
             **common,
         )
-        if spec.data:
+        if spec.data and spec.data.associations and self.storage.lustre and self.storage.bucket:
             self.data = DataStack(
                 scope,
                 f"{spec.name}-data",
-                data=spec.data,
+                associations=spec.data.associations,
                 lustre=self.storage.lustre,
-                kms_key=spec.kms_key,
-                termination_protection=bucket_retained,
-                description=f"Data of the Slurm cluster {spec.name}",
+                bucket=self.storage.bucket,
+                description=f"Associations of Lustre and data bucket of the Slurm cluster {spec.name}",
                 **common,
             )
         self.cluster = HyperPodStack(
@@ -96,7 +95,8 @@ class ClusterStacks:
 
 
 def _retained(spec: ClusterSpec) -> tuple[bool, bool]:
-    """Whether something of ours that holds data is kept: in the network, and in the bucket."""
-    parts = (spec.storage.lustre, spec.storage.openzfs, spec.hyperpod.accounting_database)
+    """Whether something of ours that holds data is kept: in the network's subnets, and at all."""
+    placed = (spec.storage.lustre, spec.storage.openzfs, spec.hyperpod.accounting_database)
+    in_network = any(getattr(part, "removal_policy", None) == "retain" for part in placed)
     bucket = spec.data is not None and spec.data.bucket == "new" and spec.data.removal_policy == "retain"
-    return any(getattr(part, "removal_policy", None) == "retain" for part in parts), bucket
+    return in_network, in_network or bucket

@@ -1,4 +1,4 @@
-"""Shared file systems and the accounting database: outlive clusters."""
+"""Everything that holds data: file systems, the data bucket, the accounting database. Outlives clusters."""
 
 from typing import Any
 
@@ -7,11 +7,11 @@ from constructs import Construct
 
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.spec import ClusterSpec
-from cdk_slurm.storage import AccountingDatabase, LustreFileSystem, OpenZfsFileSystem
+from cdk_slurm.storage import AccountingDatabase, DataBucket, LustreFileSystem, OpenZfsFileSystem
 
 
 class StorageStack(cdk.Stack):
-    """File systems and accounting database, with the outputs that the ParallelCluster tutorial consumes."""
+    """What holds data, with the outputs that the ParallelCluster tutorial consumes."""
 
     def __init__(
         self, scope: Construct, id: str, *, spec: ClusterSpec, network: TrainingNetwork, **kwargs: Any
@@ -19,6 +19,7 @@ class StorageStack(cdk.Stack):
         super().__init__(scope, id, **kwargs)
         self.lustre: LustreFileSystem | None = None
         self.openzfs: OpenZfsFileSystem | None = None
+        self.bucket: DataBucket | None = None
         self.accounting_database: AccountingDatabase | None = None
         shared: dict[str, Any] = {"network": network, "kms_key_arn": spec.kms_key}
         if spec.storage.lustre:
@@ -30,6 +31,9 @@ class StorageStack(cdk.Stack):
             self.openzfs = OpenZfsFileSystem.from_config(self, "OpenZfs", config=spec.storage.openzfs, **shared)
             if self.openzfs.root_volume_id:
                 cdk.CfnOutput(self, "FSxORootVolumeId", value=self.openzfs.root_volume_id)
+        if spec.data:
+            self.bucket = DataBucket.from_config(self, "Data", config=spec.data, kms_key_arn=spec.kms_key)
+            cdk.CfnOutput(self, "S3BucketName", value=self.bucket.bucket.bucket_name)
         if spec.hyperpod.accounting_database:
             self.accounting_database = AccountingDatabase.from_config(
                 self, "Accounting", config=spec.hyperpod.accounting_database, **shared

@@ -123,7 +123,7 @@ def vars_of(part: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def judge():
-    """Everything that botocore's validator, and the enums and patterns that it passes over, refuse of a request."""
+    """All that botocore refuses of a request, and that lists' lengths, enums and patterns, which it passes over, do."""
     services: dict[str, ServiceModel] = {}
 
     def problems(service: str, shape: str, request: dict[str, Any]) -> list[str]:
@@ -143,6 +143,8 @@ def leaf_problems(service: str, name: str, value: Any, path: str) -> Iterator[tu
             if key in shape["members"]:  # the validator tells the others
                 yield from leaf_problems(service, shape["members"][key]["shape"], item, f"{path}.{key}")
     elif shape["type"] == "list":
+        if len(value) > shape.get("max", len(value)):
+            yield path, f"found {len(value)} items; allowed: at most {shape['max']}"
         for index, item in enumerate(value):
             yield from leaf_problems(service, shape["member"]["shape"], item, f"{path}[{index}]")
     elif r"\p{" in shape.get("pattern", ""):  # Java's; Python's own expressions know no categories
@@ -230,11 +232,11 @@ BROKEN = [
     ((*GROUP, "InstanceCount"), "2", "Invalid type"),
     ((*GROUP, "InstanceCount"), 6759, "allowed: 0 to 6758"),
     ((*GROUP, "InstanceType"), "ml.c5.tiny", "allowed: ml.p4d.24xlarge"),
-    ((*GROUP, "ExecutionRole"), "a-role", "text of the form"),
+    ((*GROUP, "ExecutionRole"), "arn:aws:iam::1:role/x", "text of the form"),
     ((*GROUP, "LifeCycleConfig", "SourceS3Uri"), "ftp://bucket/key", "text of the form"),
     ((*GROUP, "SlurmConfig", "NodeType"), "Worker", "allowed: Controller, Login, Compute"),
     ((*GROUP, "SlurmConfig", "PartitionNames"), ["ml.c5.large"], "text of the form"),
-    ((*GROUP, "SlurmConfig", "PartitionNames"), ["a", "b"], "valid max length: 1"),
+    ((*GROUP, "SlurmConfig", "PartitionNames"), ["a", "b"], "allowed: at most 1"),
 ]
 
 

@@ -21,34 +21,25 @@ def cluster_json(
     users: Sequence[User],
     accounting_database: AccountingDatabase | None,
 ) -> dict[str, Any]:
-    """What the lifecycle scripts know of the cluster. Counts are left out: they change no node."""
-    return {
+    """What the lifecycle scripts know of the cluster; what it has not is left out, not null.
+
+    Counts are left out too: they change no node.
+    """
+    description: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "cluster_name": cluster_name,
         "region": region,
         "slurm_configuration": config.slurm_configuration,
         "instance_groups": [
-            {
-                "name": group.name,
-                "node_type": node_type,
-                "instance_type": group.types[0],
-                "partition": partition_of(group, config.slurm_configuration)
+            {"name": group.name, "node_type": node_type, "instance_type": group.types[0]}
+            | (
+                {"partition": partition_of(group, config.slurm_configuration)}
                 if isinstance(group, ComputeGroup)
-                else None,
-            }
+                else {}
+            )
             for node_type, group in config.groups
         ],
-        "mounts": {
-            "lustre": {
-                "dns_name": lustre.dns_name,
-                "mount_name": lustre.mount_name,
-                "path": lustre.mount_path,
-                "efa": lustre.efa,
-            }
-            if lustre
-            else None,
-            "openzfs": {"dns_name": openzfs.dns_name, "path": openzfs.mount_path} if openzfs else None,
-        },
+        "mounts": {},
         "users": [
             {
                 "name": user.name,
@@ -58,15 +49,24 @@ def cluster_json(
             }
             for user in users
         ],
-        "accounting_database": {
+    }
+    if lustre:
+        description["mounts"]["lustre"] = {
+            "dns_name": lustre.dns_name,
+            "mount_name": lustre.mount_name,
+            "path": lustre.mount_path,
+            "efa": lustre.efa,
+        }
+    if openzfs:
+        description["mounts"]["openzfs"] = {"dns_name": openzfs.dns_name, "path": openzfs.mount_path}
+    if accounting_database:
+        description["accounting_database"] = {
             "endpoint": accounting_database.endpoint,
             "port": accounting_database.port,
             "name": accounting_database.name,
             "secret_arn": accounting_database.secret_arn,
         }
-        if accounting_database
-        else None,
-    }
+    return description
 
 
 def provisioning_parameters(

@@ -295,9 +295,8 @@ def _node_addresses(spec: ClusterSpec, zone: str) -> int:
     total = 0
     for _, group in located_groups(spec.hyperpod):
         if (group.availability_zone or spec.availability_zone) == zone and group.subnet in (None, own):
-            types = (group.type,) if isinstance(group.type, str) else group.type
             total += max(group.count, 0) * max(
-                facts.addresses if (facts := instance_facts(name)) else 1 for name in types
+                facts.addresses if (facts := instance_facts(name)) else 1 for name in group.types
             )
     return total
 

@@ -6,6 +6,7 @@ from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
 from cdk_slurm.findings import acknowledge
+from cdk_slurm.spec import Data
 from cdk_slurm.storage.file_system import removal_policy
 
 
@@ -68,6 +69,13 @@ class DataBucket(Construct):
     def __init__(self, scope: Construct, id: str, *, destroy: bool = False, kms_key_arn: str | None = None) -> None:
         super().__init__(scope, id)
         self.bucket = private_bucket(self, "Bucket", destroy=destroy, kms_key_arn=kms_key_arn)
+
+    @classmethod
+    def from_config(cls, scope: Construct, id: str, *, config: Data, kms_key_arn: str | None = None) -> "DataBucket":
+        """Make what a description says: a new bucket, or one that exists."""
+        if config.bucket == "new":
+            return DataBucket(scope, id, destroy=config.removal_policy == "destroy", kms_key_arn=kms_key_arn)
+        return cls.from_attributes(scope, id, bucket_name=config.bucket)
 
     @classmethod
     def from_attributes(cls, scope: Construct, id: str, *, bucket_name: str) -> "DataBucket":

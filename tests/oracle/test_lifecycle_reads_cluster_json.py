@@ -1,0 +1,123 @@
+"""What is uploaded beside the scripts is what the scripts read: the two halves of the project judge each other."""
+
+import json
+import zipfile
+from typing import Any
+
+import pytest
+
+from cdk_slurm.hyperpod import slurm_configuration as writer
+from lifecycle import cluster as reader
+
+
+@pytest.fixture
+def bundle(example) -> dict[str, str]:
+    """The files at the cluster's `SourceS3Uri` once the upload has put literals for its markers."""
+    [(_, _, upload)] = example.resources("Custom::CDKBucketDeployment")
+    files: dict[str, str] = {}
+    for key, markers in zip(upload["SourceObjectKeys"], upload["SourceMarkers"], strict=True):
+        for name, text in asset(example, key.removesuffix(".zip")).items():
+            for marker, value in markers.items():
+                text = text.replace(marker, value)
+            files[name] = text
+    return files
+
+
+def asset(example, digest: str) -> dict[str, str]:
+    directory = example.assembly / f"asset.{digest}"
+    if directory.is_dir():
+        return {
+            path.relative_to(directory).as_posix(): path.read_text("utf-8")
+            for path in directory.rglob("*")
+            if path.is_file()
+        }
+    with zipfile.ZipFile(directory.with_name(f"asset.{digest}.zip")) as packed:
+        return {name: packed.read(name).decode() for name in packed.namelist()}
+
+
+def test_both_speak_of_the_same_version():
+    assert reader.SCHEMA_VERSION == writer.SCHEMA_VERSION
+
+
+def test_the_lifecycle_reads_what_is_uploaded(example, bundle):
+    read = reader.parse_cluster(bundle["cluster.json"])
+    described = example.described
+    assert (read.name, read.region) == (described.name, described.region)
+    assert read.node_types == {group.name: node_type for node_type, group in described.hyperpod.groups}
+
+
+def test_nothing_known_only_at_deployment_is_left(bundle):
+    for name in bundle:
+        if name.endswith(".json"):
+            assert "<<marker" not in bundle[name]
+            assert "${Token" not in bundle[name]
+            json.loads(bundle[name])
+
+
+def test_mounts_users_and_database_arrive(example, bundle):
+    """Values that are not there are missing or null: JSON from CDK leaves nulls out."""
+    content = json.loads(bundle["cluster.json"])
+    described = example.described
+    storage = {"lustre": described.storage.lustre, "openzfs": described.storage.openzfs}
+    for name, file_system in storage.items():
+        mounted = content["mounts"].get(name)
+        assert (mounted is None) == (file_system is None)
+        if mounted:
+            assert mounted["path"] == file_system.mount
+            assert mounted["dns_name"].startswith("fs-")
+    assert [(user["name"], user["uid"]) for user in content["users"]] == [
+        (user.name, user.uid) for user in described.users
+    ]
+    database = content.get("accounting_database")
+    assert (database is None) == (described.hyperpod.accounting_database is None)
+    if database:
+        assert database["endpoint"].endswith(".rds.amazonaws.com")
+        assert database["port"] == 3306
+
+
+def test_the_cluster_runs_scripts_that_are_in_the_bundle(example, bundle):
+    [(_, _, upload)] = example.resources("Custom::CDKBucketDeployment")
+    [(_, _, cluster)] = example.resources("AWS::SageMaker::Cluster")
+    uri = f"s3://{upload['DestinationBucketName']}/{upload['DestinationBucketKeyPrefix']}"
+    for group in cluster["InstanceGroups"]:
+        lifecycle = dict(group["LifeCycleConfig"])
+        assert lifecycle.pop("SourceS3Uri") == uri
+        [script] = lifecycle.values()
+        assert bundle[script].startswith("#!")
+    assert bundle["lifecycle/__main__.py"]
+
+
+def test_provisioning_parameters_name_the_groups(example, bundle):
+    """https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-hyperpod-ref.html"""
+    hyperpod = example.described.hyperpod
+    if hyperpod.slurm_configuration == "api":
+        assert "provisioning_parameters.json" not in bundle, "HyperPod refuses both forms at once"
+        return
+    content: dict[str, Any] = json.loads(bundle["provisioning_parameters.json"])
+    assert content["workload_manager"] == "slurm"
+    assert content["controller_group"] == hyperpod.controller.name
+    assert content.get("login_group") == (hyperpod.login.name if hyperpod.login else None)
+    assert [group["instance_group_name"] for group in content["worker_groups"]] == [
+        group.name for group in hyperpod.compute
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"instance_groups": None}, "known shape"),
+        ({"instance_groups": [{"name": "worker", "node_type": "Worker"}]}, "node_type"),
+    ],
+)
+def test_the_lifecycle_refuses_another_shape(change, text):
+    good = {
+        "schema_version": writer.SCHEMA_VERSION,
+        "cluster_name": "ml-cluster",
+        "region": "us-west-2",
+        "instance_groups": [{"name": "worker", "node_type": "compute"}],
+    }
+    reader.parse_cluster(json.dumps(good))
+    with pytest.raises(Exception, match=text) as raised:
+        reader.parse_cluster(json.dumps(good | change))
+    assert type(raised.value).__name__ == "StepError"

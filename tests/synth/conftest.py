@@ -1,0 +1,304 @@
+"""Synthesis in process, once for each description, and what tests ask of the templates it leaves."""
+
+import json
+import re
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import aws_cdk as cdk
+import pytest
+
+from cdk_slurm import rules, spec
+from cdk_slurm.spec import ClusterSpec
+from stacks import ClusterStacks
+
+ROOT = Path(__file__).resolve().parents[2]
+#: Feature flags decide what CDK writes: without cdk.json's, tests would see other templates than users.
+CONTEXT = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+EXAMPLES = {path.stem: path for path in sorted((ROOT / "clusters").glob("*.yaml"))}
+
+#: The smallest description; tests add to it.
+SMALLEST = {
+    "kind": "hyperpod",
+    "name": "c",
+    "region": "us-west-2",
+    "availability_zone": "usw2-az4",
+    "hyperpod": {"compute": [{"name": "worker", "type": "ml.c5.4xlarge", "count": 2}]},
+}
+
+_COMPUTE = SMALLEST["hyperpod"]["compute"]
+_SECOND_ZONE = {"additional_zones": [{"availability_zone": "usw2-az1", "private_cidr": "10.2.0.0/16"}]}
+_EXISTING_SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf"
+_EVERYTHING = {
+    "network": _SECOND_ZONE,
+    "storage": {"lustre": {}, "openzfs": {}},
+    "data": {"associations": [{"path": "/data"}]},
+    "hyperpod": {"compute": _COMPUTE, "login": {}, "accounting_database": {}},
+    "users": [{"name": "alice", "uid": 10001}],
+}
+
+#: What the examples leave out: what each adds to `SMALLEST`.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "no-storage": {},
+    "everything": _EVERYTHING,
+    "destroy": _EVERYTHING
+    | {
+        "storage": {"lustre": {"removal_policy": "destroy"}, "openzfs": {"removal_policy": "destroy"}},
+        "data": {"associations": [{"path": "/data"}], "removal_policy": "destroy"},
+        "hyperpod": {
+            "compute": _COMPUTE,
+            "accounting_database": {"removal_policy": "destroy", "multi_az": False},
+        },
+    },
+    "kms-key": _EVERYTHING
+    | {
+        "account": "111122223333",
+        "kms_key": "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+    },
+    "existing": {
+        "network": {
+            "existing": "vpc-0123456789abcdef0",
+            "private_subnet": "subnet-0123456789abcdef0",
+            "private_subnet_cidr": "10.1.0.0/16",
+            "public_subnet": "subnet-0123456789abcdef1",
+            "security_group": "sg-0123456789abcdef0",
+        },
+        "storage": {
+            "lustre": {"existing": "fs-0123456789abcdef0", "mount_name": "2p3fhbmv"},
+            "openzfs": {"existing": "fs-0123456789abcdef1", "root_volume": "fsvol-0123456789abcdef0"},
+        },
+        "data": {"bucket": "someones-data", "associations": [{"path": "/data", "prefix": "sets/"}]},
+        "hyperpod": {
+            "compute": _COMPUTE,
+            "accounting_database": {"existing": "slurm.example.com", "secret": _EXISTING_SECRET, "port": 3307},
+        },
+    },
+    "two-zones": {
+        "account": "111122223333",
+        "availability_zone": "us-west-2a",
+        "network": {"additional_zones": [{"availability_zone": "us-west-2b", "private_cidr": "10.2.0.0/16"}]},
+        "hyperpod": {
+            "slurm_config_strategy": "Managed",
+            "compute": [*_COMPUTE, {"name": "far", "type": "ml.c5.large", "count": 1, "availability_zone": "us-west-2b"}],
+        },
+    },
+    "single-az-database": {
+        "network": _SECOND_ZONE,
+        "hyperpod": {"compute": _COMPUTE, "accounting_database": {"multi_az": False, "name": "accounting"}},
+    },
+}
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource of a template. Its id is for following references; no test says what it is."""
+
+    id: str
+    body: dict[str, Any]
+
+    @property
+    def type(self) -> str:
+        return self.body["Type"]
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        return self.body.get("Properties", {})
+
+    @property
+    def depends_on(self) -> set[str]:
+        return set(self.body.get("DependsOn", ()))
+
+    @property
+    def kept(self) -> tuple[str | None, str | None]:
+        """What becomes of it when its stack goes, and when it is replaced."""
+        return self.body.get("DeletionPolicy"), self.body.get("UpdateReplacePolicy")
+
+    @property
+    def ref(self) -> dict[str, str]:
+        return {"Ref": self.id}
+
+    def att(self, name: str) -> dict[str, list[str]]:
+        return {"Fn::GetAtt": [self.id, name]}
+
+    def at(self, path: str) -> Any:
+        """A property by its path, as in `LustreConfiguration.EfaEnabled`; None where there is none."""
+        value: Any = self.properties
+        for name in path.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+
+class Template:
+    """A stack's template."""
+
+    def __init__(self, body: dict[str, Any]) -> None:
+        self.body = body
+        self.resources = {id: Resource(id, resource) for id, resource in body.get("Resources", {}).items()}
+
+    def all(self, type: str, **properties: Any) -> list[Resource]:
+        """Every resource of a type that has these properties."""
+        return [
+            resource
+            for resource in self.resources.values()
+            if resource.type == type and all(resource.properties.get(name) == value for name, value in properties.items())
+        ]
+
+    def one(self, type: str, **properties: Any) -> Resource:
+        """The only resource of a type that has these properties."""
+        found = self.all(type, **properties)
+        assert len(found) == 1, f"{len(found)} resources of {type} with {properties}"
+        return found[0]
+
+    @property
+    def outputs(self) -> dict[str, Any]:
+        """Outputs that are for people, not for other stacks."""
+        return {
+            name: output["Value"] for name, output in self.body.get("Outputs", {}).items() if "Export" not in output
+        }
+
+    @property
+    def exports(self) -> dict[str, Any]:
+        """What other stacks may import, by its export name."""
+        outputs = self.body.get("Outputs", {}).values()
+        return {output["Export"]["Name"]: output["Value"] for output in outputs if "Export" in output}
+
+
+class Assembly:
+    """What a synthesis left."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.templates = {
+            path.name.removesuffix(".template.json"): Template(json.loads(path.read_text("utf-8")))
+            for path in sorted(directory.glob("*.template.json"))
+        }
+
+    def __getitem__(self, suffix: str) -> Template:
+        """The template of the stack whose name ends so, as in `assembly["storage"]`."""
+        [found] = [name for name in self.templates if name.rpartition("-")[2] == suffix]
+        return self.templates[found]
+
+    def __iter__(self) -> Iterator[Template]:
+        return iter(self.templates.values())
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.directory / "manifest.json").read_text("utf-8"))
+
+    def stack(self, suffix: str) -> dict[str, Any]:
+        """What the manifest says of a stack."""
+        artifacts = self.manifest["artifacts"].items()
+        [found] = [
+            artifact
+            for name, artifact in artifacts
+            if artifact["type"] == "aws:cloudformation:stack" and name.rpartition("-")[2] == suffix
+        ]
+        return found
+
+    def resolved(self, value: Any) -> Any:
+        """A value with what other stacks export in place of its imports."""
+        if isinstance(value, list):
+            return [self.resolved(item) for item in value]
+        if not isinstance(value, dict):
+            return value
+        if list(value) == ["Fn::ImportValue"]:
+            [exported] = [t.exports[value["Fn::ImportValue"]] for t in self if value["Fn::ImportValue"] in t.exports]
+            return exported
+        return {key: self.resolved(item) for key, item in value.items()}
+
+    def text(self, value: Any) -> str:
+        """A value as one text: `${Id}` for a reference, `${Id.Attribute}` for an attribute."""
+        value = self.resolved(value)
+        if isinstance(value, str):
+            return value
+        [(function, argument)] = value.items()
+        if function == "Fn::Join":
+            return argument[0].join(self.text(part) for part in argument[1])
+        if function == "Fn::GetAtt":
+            return f"${{{'.'.join(argument)}}}"
+        assert function in ("Ref", "Fn::Sub"), value
+        return argument if function == "Fn::Sub" else f"${{{argument}}}"
+
+    def beside_scripts(self, name: str) -> dict[str, Any] | None:
+        """A JSON file that is uploaded beside the lifecycle scripts, with `text` of what is known at deployment."""
+        upload = self["cluster"].one("Custom::CDKBucketDeployment").properties
+        for key, markers in zip(upload["SourceObjectKeys"], upload["SourceMarkers"], strict=True):
+            file = self.directory / f"asset.{key.removesuffix('.zip')}" / name
+            if file.exists():
+                content = file.read_text("utf-8")
+                for marker, value in markers.items():
+                    content = content.replace(marker, self.text(value))
+                return json.loads(content)
+        return None
+
+
+class Synthesiser:
+    """Makes assemblies; a description that was synthesised before is not synthesised again."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._made: dict[str, Assembly] = {}
+
+    def __call__(self, **fields: Any) -> Assembly:
+        """Of the smallest description with other fields, which must break no rule."""
+        return self.described(ClusterSpec.model_validate(SMALLEST | fields))
+
+    def example(self, name: str) -> Assembly:
+        """Of an example file or a variant."""
+        return self.described(described(name))
+
+    def described(self, description: ClusterSpec) -> Assembly:
+        key = description.model_dump_json()
+        if key not in self._made:
+            assert not rules.errors(rules.check(description))
+            self._made[key] = self.app(lambda app: ClusterStacks(app, description))
+        return self._made[key]
+
+    def app(self, build: Callable[[cdk.App], object], **context: Any) -> Assembly:
+        """Of an app of its own. CDK's own rules judge in test_policy_packs.py only: here they would cost a second."""
+        directory = Path(tempfile.mkdtemp(dir=self._directory))
+        app = cdk.App(context=CONTEXT | context, outdir=str(directory), builtin_cloud_formation_validation=False)
+        build(app)
+        app.synth()
+        for layer in directory.glob("asset.*.zip"):  # AWS's command line: 22 MB that no test reads
+            layer.unlink()
+        return Assembly(directory)
+
+    def in_stack(self, build: Callable[[cdk.Stack], object], **context: Any) -> Template:
+        """Of a stack that any account and Region may deploy, as another app would write it."""
+        [template] = self.app(lambda app: build(cdk.Stack(app, "stack")), **context)
+        return template
+
+
+def described(name: str) -> ClusterSpec:
+    """The description of an example file or a variant."""
+    if name in EXAMPLES:
+        return spec.load(EXAMPLES[name]).spec
+    return ClusterSpec.model_validate(SMALLEST | VARIANTS[name])
+
+
+@pytest.fixture(scope="session")
+def synthesise() -> Iterator[Synthesiser]:
+    with tempfile.TemporaryDirectory(prefix="synth-") as directory:
+        yield Synthesiser(Path(directory))
+
+
+@pytest.fixture(scope="session", params=EXAMPLES)
+def example(request: pytest.FixtureRequest) -> str:
+    """Each example file, by name."""
+    return request.param
+
+
+@pytest.fixture(scope="session", params=[*EXAMPLES, *VARIANTS])
+def any_cluster(request: pytest.FixtureRequest) -> str:
+    """Each example file, and what the examples leave out, by name."""
+    return request.param
+
+
+def references(value: Any) -> set[str]:
+    """Ids of the resources that a value refers to."""
+    return set(re.findall(r'"(?:Ref": |Fn::GetAtt": \[)"(\w+)"', json.dumps(value)))
