@@ -1,7 +1,6 @@
 """Synthesis in process, once for each description, and what tests ask of the templates it leaves."""
 
 import json
-import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ SMALLEST = {
 
 _COMPUTE = SMALLEST["hyperpod"]["compute"]
 _SECOND_ZONE = {"additional_zones": [{"availability_zone": "usw2-az1", "private_cidr": "10.2.0.0/16"}]}
+_KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 _EXISTING_SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf"
 _EVERYTHING = {
     "network": _SECOND_ZONE,
@@ -57,7 +57,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "kms-key": _EVERYTHING
     | {
         "account": "111122223333",
-        "kms_key": "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        "kms_key": _KEY,
     },
     "existing": {
         "network": {
@@ -83,7 +83,21 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "network": {"additional_zones": [{"availability_zone": "us-west-2b", "private_cidr": "10.2.0.0/16"}]},
         "hyperpod": {
             "slurm_config_strategy": "Managed",
-            "compute": [*_COMPUTE, {"name": "far", "type": "ml.c5.large", "count": 1, "availability_zone": "us-west-2b"}],
+            "compute": [
+                *_COMPUTE,
+                {"name": "far", "type": "ml.c5.large", "count": 1, "availability_zone": "us-west-2b"},
+            ],
+        },
+    },
+    "legacy-kms-key": _EVERYTHING
+    | {
+        "kms_key": _KEY,
+        "hyperpod": {
+            "slurm_configuration": "provisioning_parameters",
+            "controller": {"count": 2},
+            "compute": _COMPUTE,
+            "accounting_database": {},
+            "failover_topic": "arn:aws:sns:us-west-2:111122223333:failover",
         },
     },
     "single-az-database": {
@@ -144,7 +158,8 @@ class Template:
         return [
             resource
             for resource in self.resources.values()
-            if resource.type == type and all(resource.properties.get(name) == value for name, value in properties.items())
+            if resource.type == type
+            and all(resource.properties.get(name) == value for name, value in properties.items())
         ]
 
     def one(self, type: str, **properties: Any) -> Resource:
@@ -297,8 +312,3 @@ def example(request: pytest.FixtureRequest) -> str:
 def any_cluster(request: pytest.FixtureRequest) -> str:
     """Each example file, and what the examples leave out, by name."""
     return request.param
-
-
-def references(value: Any) -> set[str]:
-    """Ids of the resources that a value refers to."""
-    return set(re.findall(r'"(?:Ref": |Fn::GetAtt": \[)"(\w+)"', json.dumps(value)))

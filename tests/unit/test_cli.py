@@ -423,7 +423,7 @@ class TestSummary:
         assert ["demo-Storage", "2 FSx FileSystem"] in rows
         assert ["AwsSolutions", "0", "4"] in rows
         assert ["Own", "2", "0"] in rows
-        assert rows[-1] == ["cdk deploy --all -c cluster=good.yaml"]
+        assert rows[-1] == ["cdk deploy --all --concurrency 4 -c cluster=good.yaml"]
 
     def test_without_policy_packs(self, assembly: Path) -> None:
         (assembly / "validation-report.json").unlink()
@@ -476,7 +476,7 @@ hyperpod:
         assert ["Accounting", "MariaDB db.m6g.large", "100 GiB", "kept"] in rows
         assert ["Data: the existing bucket my-data"] in rows
         assert ["/fsx/data", "sets/", "new, changed, deleted", "nothing"] in rows
-        assert rows[-1] == ["cdk deploy --all -c cluster='large [bold].yaml'"]
+        assert rows[-1] == ["cdk deploy --all --concurrency 4 -c cluster='large [bold].yaml'"]
 
     @pytest.mark.parametrize("columns", ["80", "120"])
     @pytest.mark.parametrize("example", EXAMPLES, ids=lambda file: file.stem)

@@ -45,7 +45,7 @@ def show(spec: ClusterSpec, assembly: Assembly, file: str) -> None:
     _print(console, "Kept when a stack is destroyed", ("Stack", "Resources"), _kept(assembly))
     _print(console, "Policy packs", ("Pack", "Open findings", "Acknowledged"), _packs(assembly))
     console.print("Next", style="bold")
-    console.print(f"  cdk deploy --all -c cluster={shlex.quote(file)}", soft_wrap=True)
+    console.print(f"  cdk deploy --all --concurrency 4 -c cluster={shlex.quote(file)}", soft_wrap=True)
 
 
 def _print(console: Console, title: str, headers: Row, rows: Iterable[Row]) -> None:
