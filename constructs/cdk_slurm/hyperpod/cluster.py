@@ -120,17 +120,16 @@ class HyperPodCluster(Construct):
         cls, scope: Construct, id: str, *, cluster_name: str, cluster_arn: str, role_arn: str
     ) -> "HyperPodCluster":
         """Refer to a cluster that exists."""
-        return _ExistingHyperPodCluster(
-            scope, id, cluster_name=cluster_name, cluster_arn=cluster_arn, role_arn=role_arn
-        )
+        existing = _ExistingHyperPodCluster(scope, id)
+        existing.cluster_name = cluster_name
+        existing.cluster_arn = cluster_arn
+        existing.role = iam.Role.from_role_arn(existing, "Role", role_arn)
+        return existing
 
 
 class _ExistingHyperPodCluster(HyperPodCluster):
-    def __init__(self, scope: Construct, id: str, *, cluster_name: str, cluster_arn: str, role_arn: str) -> None:
+    def __init__(self, scope: Construct, id: str) -> None:
         Construct.__init__(self, scope, id)
-        self.cluster_name = cluster_name
-        self.cluster_arn = cluster_arn
-        self.role = iam.Role.from_role_arn(self, "Role", role_arn)
 
 
 class _Groups:

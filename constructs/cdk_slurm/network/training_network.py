@@ -153,17 +153,21 @@ class TrainingNetwork(Construct):
         Its security group must allow all traffic from and to itself. `client_cidrs` are the ranges
         that nodes have addresses in; a new OpenZFS file system exports to them.
         """
-        return _ExistingTrainingNetwork(
-            scope,
-            id,
-            vpc_id=vpc_id,
-            availability_zone=availability_zone,
-            private_subnet_id=private_subnet_id,
-            security_group_id=security_group_id,
-            public_subnet_id=public_subnet_id,
-            client_cidrs=client_cidrs,
-            additional_private_subnet_ids=additional_private_subnet_ids,
+        existing = _ExistingTrainingNetwork(scope, id)
+        existing.client_cidrs = tuple(client_cidrs)
+        existing.private_subnets = tuple(
+            ec2.Subnet.from_subnet_id(existing, f"Private{index}", subnet_id)
+            for index, subnet_id in enumerate([private_subnet_id, *additional_private_subnet_ids])
         )
+        existing._private_subnet_of = {availability_zone: existing.private_subnets[0]}
+        existing.public_subnet = (
+            ec2.Subnet.from_subnet_id(existing, "Public", public_subnet_id) if public_subnet_id else None
+        )
+        existing.vpc = ec2.Vpc.from_vpc_attributes(
+            existing, "VpcAttributes", vpc_id=vpc_id, availability_zones=[availability_zone]
+        )
+        existing.security_group = ec2.SecurityGroup.from_security_group_id(existing, "SecurityGroup", security_group_id)
+        return existing
 
     def private_subnet(self, availability_zone: str | None = None) -> ec2.ISubnet:
         """The private subnet of a zone; of the cluster's own when none is named.
@@ -348,31 +352,8 @@ class TrainingNetwork(Construct):
 
 
 class _ExistingTrainingNetwork(TrainingNetwork):
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        vpc_id: str,
-        availability_zone: str,
-        private_subnet_id: str,
-        security_group_id: str,
-        public_subnet_id: str | None,
-        client_cidrs: Sequence[str],
-        additional_private_subnet_ids: Sequence[str],
-    ) -> None:
+    def __init__(self, scope: Construct, id: str) -> None:
         Construct.__init__(self, scope, id)
-        self.client_cidrs = tuple(client_cidrs)
-        self.private_subnets = tuple(
-            ec2.Subnet.from_subnet_id(self, f"Private{index}", subnet_id)
-            for index, subnet_id in enumerate([private_subnet_id, *additional_private_subnet_ids])
-        )
-        self._private_subnet_of = {availability_zone: self.private_subnets[0]}
-        self.public_subnet = ec2.Subnet.from_subnet_id(self, "Public", public_subnet_id) if public_subnet_id else None
-        self.vpc = ec2.Vpc.from_vpc_attributes(
-            self, "VpcAttributes", vpc_id=vpc_id, availability_zones=[availability_zone]
-        )
-        self.security_group = ec2.SecurityGroup.from_security_group_id(self, "SecurityGroup", security_group_id)
 
 
 def _subnet(scope: Construct, id: str, *, vpc_id: str, zone: str, cidr: str) -> ec2.CfnSubnet:

@@ -140,17 +140,18 @@ class AccountingDatabase(Construct):
 
         The secret is JSON with `username` and `password`.
         """
-        return _ExistingAccountingDatabase(scope, id, endpoint=endpoint, secret_arn=secret_arn, port=port, name=name)
+        existing = _ExistingAccountingDatabase(scope, id)
+        existing.endpoint = endpoint
+        existing.secret_arn = secret_arn
+        existing.port = port
+        existing.name = name
+        existing.user = None
+        return existing
 
 
 class _ExistingAccountingDatabase(AccountingDatabase):
-    def __init__(self, scope: Construct, id: str, *, endpoint: str, secret_arn: str, port: int, name: str) -> None:
+    def __init__(self, scope: Construct, id: str) -> None:
         Construct.__init__(self, scope, id)
-        self.endpoint = endpoint
-        self.secret_arn = secret_arn
-        self.port = port
-        self.name = name
-        self.user = None
 
 
 def _acknowledge(

@@ -80,10 +80,11 @@ class DataBucket(Construct):
     @classmethod
     def from_attributes(cls, scope: Construct, id: str, *, bucket_name: str) -> "DataBucket":
         """Use a bucket that exists. Nothing of it is changed, and it is never deleted."""
-        return _ExistingDataBucket(scope, id, bucket_name=bucket_name)
+        existing = _ExistingDataBucket(scope, id)
+        existing.bucket = s3.Bucket.from_bucket_name(existing, "Bucket", bucket_name)
+        return existing
 
 
 class _ExistingDataBucket(DataBucket):
-    def __init__(self, scope: Construct, id: str, *, bucket_name: str) -> None:
+    def __init__(self, scope: Construct, id: str) -> None:
         Construct.__init__(self, scope, id)
-        self.bucket = s3.Bucket.from_bucket_name(self, "Bucket", bucket_name)

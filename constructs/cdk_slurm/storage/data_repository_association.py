@@ -59,10 +59,11 @@ class DataRepositoryAssociation(Construct):
     @classmethod
     def from_attributes(cls, scope: Construct, id: str, *, association_id: str) -> "DataRepositoryAssociation":
         """Refer to an association that exists."""
-        return _ExistingDataRepositoryAssociation(scope, id, association_id=association_id)
+        existing = _ExistingDataRepositoryAssociation(scope, id)
+        existing.association_id = association_id
+        return existing
 
 
 class _ExistingDataRepositoryAssociation(DataRepositoryAssociation):
-    def __init__(self, scope: Construct, id: str, *, association_id: str) -> None:
+    def __init__(self, scope: Construct, id: str) -> None:
         Construct.__init__(self, scope, id)
-        self.association_id = association_id

@@ -124,35 +124,18 @@ class LustreFileSystem(Construct):
 
         `dns_name` is FSx's regional name of the file system when left out.
         """
-        return _ExistingLustreFileSystem(
-            scope,
-            id,
-            file_system_id=file_system_id,
-            mount_name=mount_name,
-            dns_name=dns_name,
-            mount_path=mount_path,
-            efa=efa,
-        )
+        existing = _ExistingLustreFileSystem(scope, id)
+        existing.file_system_id = file_system_id
+        existing.mount_name = mount_name
+        existing.dns_name = dns_name or regional_dns_name(scope, file_system_id)
+        existing.mount_path = mount_path
+        existing.efa = efa
+        return existing
 
 
 class _ExistingLustreFileSystem(LustreFileSystem):
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        file_system_id: str,
-        mount_name: str,
-        dns_name: str | None,
-        mount_path: str,
-        efa: bool,
-    ) -> None:
+    def __init__(self, scope: Construct, id: str) -> None:
         Construct.__init__(self, scope, id)
-        self.file_system_id = file_system_id
-        self.mount_name = mount_name
-        self.dns_name = dns_name or regional_dns_name(self, file_system_id)
-        self.mount_path = mount_path
-        self.efa = efa
 
 
 def _drive_cache(config: LustreConfig) -> str | None:

@@ -124,32 +124,17 @@ class OpenZfsFileSystem(Construct):
 
         `dns_name` is FSx's regional name of the file system when left out.
         """
-        return _ExistingOpenZfsFileSystem(
-            scope,
-            id,
-            file_system_id=file_system_id,
-            dns_name=dns_name,
-            root_volume_id=root_volume_id,
-            mount_path=mount_path,
-        )
+        existing = _ExistingOpenZfsFileSystem(scope, id)
+        existing.file_system_id = file_system_id
+        existing.dns_name = dns_name or regional_dns_name(scope, file_system_id)
+        existing.root_volume_id = root_volume_id
+        existing.mount_path = mount_path
+        return existing
 
 
 class _ExistingOpenZfsFileSystem(OpenZfsFileSystem):
-    def __init__(
-        self,
-        scope: Construct,
-        id: str,
-        *,
-        file_system_id: str,
-        dns_name: str | None,
-        root_volume_id: str | None,
-        mount_path: str,
-    ) -> None:
+    def __init__(self, scope: Construct, id: str) -> None:
         Construct.__init__(self, scope, id)
-        self.file_system_id = file_system_id
-        self.dns_name = dns_name or regional_dns_name(self, file_system_id)
-        self.root_volume_id = root_volume_id
-        self.mount_path = mount_path
 
 
 def _exports(network: TrainingNetwork) -> fsx.CfnFileSystem.NfsExportsProperty:
