@@ -82,6 +82,8 @@ class HyperPodCluster(Construct):
         subnets = {
             group.name: _own_subnet(self, group, network) or network.private_subnet() for _, group in config.groups
         }
+        # HyperPod takes a customer managed key for volumes with continuous provisioning only.
+        volume_kms_key_arn = kms_key_arn if config.continuous_provisioning else None
         node_role = NodeRole(
             self,
             "NodeRole",
@@ -89,11 +91,11 @@ class HyperPodCluster(Construct):
             subnets=list({subnet.node.path: subnet for subnet in subnets.values()}.values()),
             secret_arns=[accounting_database.secret_arn] if accounting_database else [],
             topic_arn=config.failover_topic,
-            # HyperPod takes a customer managed key for volumes with continuous provisioning only.
-            kms_key_arn=kms_key_arn if config.continuous_provisioning else None,
+            kms_key_arn=kms_key_arn,
+            volume_kms_key_arn=volume_kms_key_arn,
         )
         self.role = node_role.role
-        groups = _Groups(config, network, lustre, openzfs, bundle, self.role, kms_key_arn)
+        groups = _Groups(config, network, lustre, openzfs, bundle, self.role, volume_kms_key_arn)
         cluster = sagemaker.CfnCluster(
             self,
             "Cluster",
@@ -143,13 +145,13 @@ class _Groups:
         openzfs: OpenZfsFileSystem | None,
         bundle: LifecycleBundle,
         role: iam.IRole,
-        kms_key_arn: str | None,
+        volume_kms_key_arn: str | None,
     ) -> None:
         self._config = config
         self._network = network
         self._role = role
         self._api = config.slurm_configuration == "api"
-        self._kms_key_arn = kms_key_arn if config.continuous_provisioning else None
+        self._kms_key_arn = volume_kms_key_arn
         self._lifecycle = _Props.ClusterLifeCycleConfigProperty(
             source_s3_uri=bundle.s3_uri,
             on_init_complete="on_init_complete.sh" if self._api else None,

@@ -13,9 +13,11 @@ from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct, IDependable
 
 from cdk_slurm.findings import BUCKET_DEPLOYMENT, acknowledge_provider, log_group, shown
+from cdk_slurm.rules.service_model import regions
 from cdk_slurm.storage.data_bucket import private_bucket
 
 _PREFIX = "lifecycle"
+_BUCKET_NAME_LENGTH = 63
 
 # What the upload function may do on the buckets it reads and writes, as CDK grants it.
 _UPLOAD_ACTIONS = ("GetBucket", "GetObject", "List", "Abort", "DeleteObject")
@@ -103,16 +105,12 @@ def lifecycle_scripts() -> Path:
 
 def _bucket_name(cluster_name: str, stack: cdk.Stack) -> str:
     """`sagemaker-<cluster>-<account>-<region>`; a name too long or not in lower case is told apart by a hash."""
-    # 63 characters less the prefix, an account id, the longest Region's name and hyphens.
-    room = (
-        63
-        - len("sagemaker--123456789012-")
-        - max(14, 0 if cdk.Token.is_unresolved(stack.region) else len(stack.region))
-    )
+    region_length = max(map(len, regions())) if cdk.Token.is_unresolved(stack.region) else len(stack.region)
+    room = _BUCKET_NAME_LENGTH - len("sagemaker--123456789012-") - region_length
     name = cluster_name.lower()
     if name != cluster_name or len(name) > room:
         digest = hashlib.sha256(cluster_name.encode()).hexdigest()[:8]
-        name = f"{name[: room - 9].strip('-')}-{digest}"
+        name = f"{name[: room - len(digest) - 1].strip('-')}-{digest}"
     return f"sagemaker-{name}-{stack.account}-{stack.region}"
 
 

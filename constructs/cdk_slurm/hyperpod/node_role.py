@@ -39,6 +39,7 @@ class NodeRole(Construct):
         secret_arns: Sequence[str] = (),
         topic_arn: str | None = None,
         kms_key_arn: str | None = None,
+        volume_kms_key_arn: str | None = None,
     ) -> None:
         super().__init__(scope, id)
         stack = cdk.Stack.of(self)
@@ -86,7 +87,10 @@ class NodeRole(Construct):
         if topic_arn:
             statements.append(iam.PolicyStatement(sid="TellFailover", actions=["sns:Publish"], resources=[topic_arn]))
         if kms_key_arn:
-            statements += _volume_key(kms_key_arn)
+            # The scripts and the secret are encrypted with it.
+            statements.append(iam.PolicyStatement(sid="Decrypt", actions=["kms:Decrypt"], resources=[kms_key_arn]))
+        if volume_kms_key_arn:
+            statements += _volume_key(volume_kms_key_arn)
         policy = iam.ManagedPolicy(
             self, "Policy", description="What nodes need beside HyperPod's own policy", statements=statements
         )
