@@ -1,19 +1,24 @@
 """The network: outlives clusters and everything that stands in it."""
 
-from typing import Any
-
 import aws_cdk as cdk
 from constructs import Construct
 
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.spec import ClusterSpec
+from stacks.part import Part
 
 
-class NetworkStack(cdk.Stack):
+class NetworkStack(Part):
     """VPC, subnets and security group, with the outputs that the ParallelCluster tutorial consumes."""
 
-    def __init__(self, scope: Construct, id: str, *, spec: ClusterSpec, **kwargs: Any) -> None:
-        super().__init__(scope, id, **kwargs)
+    def __init__(self, scope: Construct, *, spec: ClusterSpec, termination_protection: bool) -> None:
+        super().__init__(
+            scope,
+            "network",
+            spec=spec,
+            termination_protection=termination_protection,
+            description=f"Network of the Slurm cluster {spec.name}",
+        )
         self.network = TrainingNetwork.from_config(
             self, "Network", availability_zone=spec.availability_zone, config=spec.network
         )

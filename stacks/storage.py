@@ -8,15 +8,22 @@ from constructs import Construct
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.spec import ClusterSpec
 from cdk_slurm.storage import AccountingDatabase, DataBucket, LustreFileSystem, OpenZfsFileSystem
+from stacks.part import Part
 
 
-class StorageStack(cdk.Stack):
+class StorageStack(Part):
     """What holds data, with the outputs that the ParallelCluster tutorial consumes."""
 
     def __init__(
-        self, scope: Construct, id: str, *, spec: ClusterSpec, network: TrainingNetwork, **kwargs: Any
+        self, scope: Construct, *, spec: ClusterSpec, network: TrainingNetwork, termination_protection: bool
     ) -> None:
-        super().__init__(scope, id, **kwargs)
+        super().__init__(
+            scope,
+            "storage",
+            spec=spec,
+            termination_protection=termination_protection,
+            description=f"File systems and data bucket of the Slurm cluster {spec.name}",
+        )
         self.lustre: LustreFileSystem | None = None
         self.openzfs: OpenZfsFileSystem | None = None
         self.bucket: DataBucket | None = None

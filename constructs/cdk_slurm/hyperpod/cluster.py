@@ -111,9 +111,10 @@ class HyperPodCluster(Construct):
                 groups.render(node_type, group, subnets[group.name]) for node_type, group in config.groups
             ],
         )
-        # HyperPod reads scripts and makes network interfaces while it is being created: everything that this
-        # takes, routes to S3 among it, must be there before, and go after.
-        cluster.node.add_dependency(bundle.uploaded, node_role, network)
+        # HyperPod runs scripts, makes network interfaces and mounts file systems while it is being created:
+        # everything that this takes, routes and security rules among it, must be there before, and go after.
+        storage = [part for part in (lustre, openzfs, accounting_database) if part]
+        cluster.node.add_dependency(bundle.uploaded, node_role, network, *storage)
         self.cluster_name = cluster_name
         self.cluster_arn = cluster.attr_cluster_arn
 
