@@ -21,7 +21,7 @@ from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.spec import ComputeGroup, HyperPodConfig, LustreConfig
 from cdk_slurm.storage import LustreFileSystem
 
-app = cdk.App(outdir=os.environ["OUT"])
+app = cdk.App()
 stack = cdk.Stack(app, "Training", env=cdk.Environment(region="us-west-2"))
 network = TrainingNetwork(stack, "Network", availability_zone="usw2-az4")
 lustre = LustreFileSystem(
@@ -34,13 +34,13 @@ app.synth()
 
 
 def run(*command: str | Path, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run a program of the fresh environment: nothing of this checkout is on its path but Node."""
+    """Run a program far from here: all that it has of this checkout is Node and CDK's command line."""
     inherited = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
-    path = f"{BIN}{os.pathsep}{os.environ['PATH']}"
+    path = os.pathsep.join([str(BIN), str(ROOT / "node_modules" / ".bin"), os.environ["PATH"]])
     return subprocess.run(
         [str(part) for part in command],
         cwd=cwd,
-        env={**inherited, "PATH": path, **environment},
+        env={**inherited, "PATH": path, "CDK_DISABLE_CLI_TELEMETRY": "true", **environment},
         capture_output=True,
         text=True,
         timeout=300,
@@ -128,7 +128,7 @@ def test_its_metadata(wheel: Path):
 
 def test_constructs_from_the_wheel_make_a_cluster(python: Path, tmp_path: Path):
     (tmp_path / "app.py").write_text(APP, "utf-8")
-    done = run(python, "app.py", cwd=tmp_path, OUT="out", CAPACITY_GIB="1200")
+    done = run(python, "app.py", cwd=tmp_path, CDK_OUTDIR="out", CAPACITY_GIB="1200")
     assert done.returncode == 0, done.stderr
     template = (tmp_path / "out" / "Training.template.json").read_text("utf-8")
     for type_ in ("AWS::SageMaker::Cluster", "AWS::FSx::FileSystem", "AWS::EC2::VPC"):
@@ -141,8 +141,8 @@ def test_constructs_from_the_wheel_make_a_cluster(python: Path, tmp_path: Path):
 
 def test_constructs_from_the_wheel_tell_the_rule_that_is_broken(python: Path, tmp_path: Path):
     (tmp_path / "app.py").write_text(APP, "utf-8")
-    done = run(python, "app.py", cwd=tmp_path, OUT="out", CAPACITY_GIB="1300")
-    assert done.returncode != 0
+    done = run("cdk", "synth", "--quiet", "--app", f"{python} app.py", cwd=tmp_path, CAPACITY_GIB="1300")
+    assert done.returncode == 1
     assert "LUSTRE_CAPACITY_STEP: capacity_gib: found 1300 GiB; allowed on PERSISTENT_2 SSD: 1200, 2400" in done.stderr
 
 

@@ -32,7 +32,6 @@ SMALLEST = {
 _COMPUTE = SMALLEST["hyperpod"]["compute"]
 _SECOND_ZONE = {"additional_zones": [{"availability_zone": "usw2-az1", "private_cidr": "10.2.0.0/16"}]}
 _KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-_EXISTING_SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf"
 _EVERYTHING = {
     "network": _SECOND_ZONE,
     "storage": {"lustre": {}, "openzfs": {}},
@@ -74,7 +73,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "data": {"bucket": "someones-data", "associations": [{"path": "/data", "prefix": "sets/"}]},
         "hyperpod": {
             "compute": _COMPUTE,
-            "accounting_database": {"existing": "slurm.example.com", "secret": _EXISTING_SECRET, "port": 3307},
+            "accounting_database": {
+                "existing": "slurm.example.com",
+                "secret": "arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf",
+                "port": 3307,
+            },
         },
     },
     "two-zones": {
@@ -264,7 +267,14 @@ class Synthesiser:
 
     def example(self, name: str) -> Assembly:
         """Of an example file or a variant."""
-        return self.described(described(name))
+        return self.described(self.description(name))
+
+    @staticmethod
+    def description(name: str) -> ClusterSpec:
+        """What an example file or a variant describes."""
+        if name in EXAMPLES:
+            return spec.load(EXAMPLES[name]).spec
+        return ClusterSpec.model_validate(SMALLEST | VARIANTS[name])
 
     def described(self, description: ClusterSpec) -> Assembly:
         key = description.model_dump_json()
@@ -287,13 +297,6 @@ class Synthesiser:
         """Of a stack that any account and Region may deploy, as another app would write it."""
         [template] = self.app(lambda app: build(cdk.Stack(app, "stack")), **context)
         return template
-
-
-def described(name: str) -> ClusterSpec:
-    """The description of an example file or a variant."""
-    if name in EXAMPLES:
-        return spec.load(EXAMPLES[name]).spec
-    return ClusterSpec.model_validate(SMALLEST | VARIANTS[name])
 
 
 @pytest.fixture(scope="session")

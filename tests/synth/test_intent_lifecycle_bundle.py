@@ -1,0 +1,349 @@
+"""The lifecycle bundle: where it lies, what is in it, and when its name changes."""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import aws_cdk as cdk
+import pytest
+from botocore.session import get_session
+
+from cdk_slurm.hyperpod import LifecycleBundle
+
+SCRIPTS = Path(__file__).resolve().parents[2] / "lifecycle_scripts"
+ACCOUNT = "111122223333"
+WORKER = {"name": "worker", "type": "ml.c5.4xlarge", "count": 2}
+STORAGE = {"lustre": {}, "openzfs": {}}
+
+
+# The bucket
+
+
+def test_the_bucket_is_encrypted_versioned_private_and_goes_with_the_cluster(synthesise):
+    template = synthesise()["cluster"]
+    bucket = template.one("AWS::S3::Bucket")
+    assert bucket.at("VersioningConfiguration.Status") == "Enabled"
+    assert set(bucket.at("PublicAccessBlockConfiguration").values()) == {True}
+    assert bucket.kept == ("Delete", "Delete")
+    assert template.one("Custom::S3AutoDeleteObjects").properties["BucketName"] == bucket.ref
+
+
+REGIONS = sorted(
+    {
+        region
+        for partition in get_session().get_available_partitions()
+        for region in get_session().get_available_regions("s3", partition)
+    }
+)
+LONGEST_REGION = max(REGIONS, key=len)
+
+
+def bucket_name(synthesise, cluster_name, region, account=ACCOUNT):
+    def build(app):
+        env = cdk.Environment(account=account, region=region)
+        LifecycleBundle(cdk.Stack(app, "stack", env=env), "Bundle", cluster_name=cluster_name, files={})
+
+    assembly = synthesise.app(build)
+    name = assembly.text(next(iter(assembly)).one("AWS::S3::Bucket").properties["BucketName"])
+    return name.replace("${AWS::AccountId}", ACCOUNT).replace("${AWS::Region}", LONGEST_REGION)
+
+
+@pytest.mark.parametrize("region", ["us-west-2", LONGEST_REGION, None])
+@pytest.mark.parametrize(
+    "name",
+    ["c", "ml-cluster", "Ml-Cluster", "a" * 63, "A" + "-b" * 31, "a-" * 31 + "Z"],
+    ids=["one-letter", "lower-case", "capitals", "63-letters", "63-capital-first", "63-capital-last"],
+)
+def test_hyperpod_may_read_the_bucket_whatever_the_cluster_is_called(synthesise, name, region):
+    found = bucket_name(synthesise, name, region, account=ACCOUNT if region else None)
+    assert re.fullmatch(r"sagemaker-[a-z0-9][a-z0-9-]*[a-z0-9]", found)
+    assert "--" not in found
+    assert found.endswith(f"-{ACCOUNT}-{region or LONGEST_REGION}")
+    assert len(found) <= 63
+
+
+def test_a_short_name_in_lower_case_is_the_buckets(synthesise):
+    assert bucket_name(synthesise, "ml-cluster", "us-west-2") == f"sagemaker-ml-cluster-{ACCOUNT}-us-west-2"
+
+
+def test_clusters_whose_names_differ_in_case_or_at_the_end_have_buckets_of_their_own(synthesise):
+    names = ["ml-cluster", "ML-cluster", "ml-Cluster", "a" * 62 + "b", "a" * 62 + "c"]
+    assert len({bucket_name(synthesise, name, "us-west-2") for name in names}) == len(names)
+
+
+# What is uploaded
+
+
+def test_groups_read_the_prefix_that_the_upload_writes(synthesise, any_cluster):
+    assembly = synthesise.example(any_cluster)
+    template = assembly["cluster"]
+    upload = template.one("Custom::CDKBucketDeployment").properties
+    bucket = template.one("AWS::S3::Bucket")
+    assert upload["DestinationBucketName"] == bucket.ref
+    cluster = template.one("AWS::SageMaker::Cluster").properties
+    uris = {assembly.text(group["LifeCycleConfig"]["SourceS3Uri"]) for group in cluster["InstanceGroups"]}
+    assert uris == {f"s3://${{{bucket.id}}}/{upload['DestinationBucketKeyPrefix']}"}
+
+
+def test_former_bundles_stay(synthesise):
+    upload = synthesise()["cluster"].one("Custom::CDKBucketDeployment").properties
+    assert (upload["Prune"], upload["RetainOnDelete"]) == (False, True)
+
+
+def test_the_scripts_are_uploaded_as_they_are(synthesise):
+    assembly = synthesise.example("hyperpod-cpu")
+    entry = {group["LifeCycleConfig"]["OnInitComplete"] for group in instance_groups(assembly)}
+    [uploaded] = [path.parent for path in assembly.directory.glob("asset.*/on_init_complete.sh")]
+    assert entry <= {path.name for path in uploaded.iterdir()}
+    assert files_in(uploaded) == {
+        name: content for name, content in files_in(SCRIPTS).items() if "__pycache__" not in Path(name).parts
+    }
+
+
+def files_in(directory):
+    return {
+        str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
+    }
+
+
+def instance_groups(assembly):
+    return assembly["cluster"].one("AWS::SageMaker::Cluster").properties["InstanceGroups"]
+
+
+# cluster.json
+
+
+def test_nodes_learn_what_the_cluster_is(synthesise):
+    assembly = synthesise.example("hyperpod-gpu")
+    storage = assembly["storage"]
+    lustre = storage.one("AWS::FSx::FileSystem", FileSystemType="LUSTRE").id
+    openzfs = storage.one("AWS::FSx::FileSystem", FileSystemType="OPENZFS").id
+    assert assembly.beside_scripts("cluster.json") == {
+        "schema_version": 1,
+        "cluster_name": "ml-cluster-gpu",
+        "region": "us-west-2",
+        "slurm_configuration": "api",
+        "instance_groups": [
+            {"name": "controller", "node_type": "controller", "instance_type": "ml.m5.2xlarge"},
+            {"name": "login", "node_type": "login", "instance_type": "ml.m5.xlarge"},
+            {"name": "worker", "node_type": "compute", "instance_type": "ml.c5.4xlarge", "partition": "c5"},
+            {"name": "gpu-worker", "node_type": "compute", "instance_type": "ml.g5.xlarge", "partition": "g5"},
+        ],
+        "mounts": {
+            "lustre": {
+                "dns_name": f"${{{lustre}.DNSName}}",
+                "mount_name": f"${{{lustre}.LustreMountName}}",
+                "path": "/fsx",
+                "efa": False,
+            },
+            "openzfs": {"dns_name": f"${{{openzfs}.DNSName}}", "path": "/home"},
+        },
+        "users": [{"name": "alice", "uid": 10001, "gid": 1001, "ssh_public_keys": []}],
+    }
+
+
+def test_nodes_learn_that_lustre_is_on_efa(synthesise):
+    assert synthesise.example("hyperpod-p5").beside_scripts("cluster.json")["mounts"]["lustre"]["efa"] is True
+
+
+def test_nodes_learn_only_of_what_there_is(synthesise):
+    known = synthesise().beside_scripts("cluster.json")
+    assert known["mounts"] == {}
+    assert known["users"] == []
+    assert "accounting_database" not in known
+
+
+def test_nodes_learn_of_file_systems_and_a_database_that_exist(synthesise):
+    known = synthesise.example("existing").beside_scripts("cluster.json")
+    assert known["mounts"] == {
+        "lustre": {
+            "dns_name": "fs-0123456789abcdef0.fsx.us-west-2.${AWS::URLSuffix}",
+            "mount_name": "2p3fhbmv",
+            "path": "/fsx",
+            "efa": False,
+        },
+        "openzfs": {"dns_name": "fs-0123456789abcdef1.fsx.us-west-2.${AWS::URLSuffix}", "path": "/home"},
+    }
+    assert known["accounting_database"] == {
+        "endpoint": "slurm.example.com",
+        "port": 3307,
+        "name": "slurm_acct_db",
+        "secret_arn": "arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf",
+    }
+
+
+PUBLIC_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIO4sZLkVVhAVVPZ8MOVzmEZbuV5CYfMJ8IfN9mpxX8wB alice@example"
+
+
+@pytest.mark.parametrize(
+    ("user", "known"),
+    [
+        ({"name": "alice", "uid": 10001}, {"name": "alice", "uid": 10001, "gid": 10001, "ssh_public_keys": []}),
+        (
+            {"name": "bob", "uid": 10002, "gid": 1001, "ssh_public_keys": [PUBLIC_KEY]},
+            {"name": "bob", "uid": 10002, "gid": 1001, "ssh_public_keys": [PUBLIC_KEY]},
+        ),
+    ],
+)
+def test_users_have_accounts_with_their_defaults(synthesise, user, known):
+    assert synthesise(users=[user]).beside_scripts("cluster.json")["users"] == [known]
+
+
+# provisioning_parameters.json
+
+
+def test_the_api_form_has_no_provisioning_parameters(synthesise):
+    assert synthesise.example("hyperpod-cpu").beside_scripts("provisioning_parameters.json") is None
+
+
+def test_two_controllers_share_database_and_directory(synthesise):
+    assembly = synthesise.example("hyperpod-multihead")
+    storage = assembly["storage"]
+    lustre = storage.one("AWS::FSx::FileSystem", FileSystemType="LUSTRE").id
+    openzfs = storage.one("AWS::FSx::FileSystem", FileSystemType="OPENZFS").id
+    database = storage.one("AWS::RDS::DBInstance").id
+    secret = storage.one("AWS::SecretsManager::SecretTargetAttachment").id
+    assert assembly.beside_scripts("provisioning_parameters.json") == {
+        "version": "1.0.0",
+        "workload_manager": "slurm",
+        "controller_group": "controller",
+        "login_group": "login",
+        "worker_groups": [{"instance_group_name": "worker", "partition_name": "ml.c5.4xlarge"}],
+        "fsx_dns_name": f"${{{lustre}.DNSName}}",
+        "fsx_mountname": f"${{{lustre}.LustreMountName}}",
+        "fsx_openzfs_dns_name": f"${{{openzfs}.DNSName}}",
+        "slurm_configurations": {
+            "slurm_database_secret_arn": f"${{{secret}}}",
+            "slurm_database_endpoint": f"${{{database}.Endpoint.Address}}",
+            "slurm_shared_directory": "/fsx",
+            "slurm_database_user": "slurm",
+        },
+    }
+
+
+def test_two_controllers_tell_of_a_failover(synthesise):
+    parameters = synthesise.example("legacy-kms-key").beside_scripts("provisioning_parameters.json")
+    topic = "arn:aws:sns:us-west-2:111122223333:failover"
+    assert parameters["slurm_configurations"]["slurm_sns_arn"] == topic
+
+
+def test_one_controller_needs_neither_database_nor_directory(synthesise):
+    legacy = {"slurm_configuration": "provisioning_parameters", "compute": [WORKER]}
+    assert synthesise(hyperpod=legacy).beside_scripts("provisioning_parameters.json") == {
+        "version": "1.0.0",
+        "workload_manager": "slurm",
+        "controller_group": "controller",
+        "worker_groups": [{"instance_group_name": "worker", "partition_name": "worker"}],
+    }
+
+
+# When the prefix changes
+
+
+def prefix(synthesise, **fields):
+    upload = synthesise(**fields)["cluster"].one("Custom::CDKBucketDeployment")
+    return upload.properties["DestinationBucketKeyPrefix"]
+
+
+@pytest.mark.parametrize(
+    ("change", "matters"),
+    [
+        ({"hyperpod": {"compute": [WORKER | {"count": 64}]}}, False),
+        ({"hyperpod": {"compute": [WORKER | {"min_count": 1}]}}, False),
+        ({"tags": {"team": "speech"}}, False),
+        ({"data": {}}, False),
+        ({"users": [{"name": "alice", "uid": 10001}]}, True),
+        ({"hyperpod": {"compute": [WORKER | {"partition": "cpu"}]}}, True),
+        ({"hyperpod": {"compute": [WORKER, WORKER | {"name": "more"}]}}, True),
+        ({"storage": {"lustre": {}}}, True),
+        ({"storage": STORAGE | {"lustre": {"mount": "/scratch"}}}, True),
+    ],
+)
+def test_a_change_that_nodes_must_learn_of_is_a_new_bundle(synthesise, change, matters):
+    before = {"storage": STORAGE, "hyperpod": {"compute": [WORKER]}}
+    assert (prefix(synthesise, **before | change) != prefix(synthesise, **before)) is matters
+
+
+@pytest.fixture
+def scripts(tmp_path):
+    copy = tmp_path / "scripts"
+    shutil.copytree(SCRIPTS, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    return copy
+
+
+def bundle(synthesise, scripts, **files):
+    """The prefix of a bundle, and the names of what is uploaded in it."""
+    prefixes = []
+
+    def build(stack):
+        made = LifecycleBundle(stack, "Bundle", cluster_name="c", files=files or {"a.json": {}}, scripts=scripts)
+        assert made.s3_uri.endswith(made.key_prefix)
+        prefixes.append(made.key_prefix)
+
+    template = synthesise.in_stack(build)
+    assert template.one("Custom::CDKBucketDeployment").properties["DestinationBucketKeyPrefix"] == prefixes[0]
+    return prefixes[0]
+
+
+def add_byte(scripts):
+    with (scripts / "on_create.sh").open("a") as script:
+        script.write("\n")
+
+
+def make_executable(scripts):
+    (scripts / "lifecycle/__main__.py").chmod(0o755)
+
+
+def remove(scripts):
+    (scripts / "on_create.sh").unlink()
+
+
+def rename(scripts):
+    (scripts / "on_create.sh").rename(scripts / "create.sh")
+
+
+def add_empty_file(scripts):
+    (scripts / "lifecycle/new.py").touch()
+
+
+@pytest.mark.parametrize("change", [add_byte, make_executable, remove, rename, add_empty_file])
+def test_a_changed_script_is_a_new_bundle(synthesise, scripts, change):
+    before = bundle(synthesise, scripts)
+    change(scripts)
+    assert bundle(synthesise, scripts) != before
+
+
+def touch(scripts):
+    os.utime(scripts / "on_create.sh", (0, 0))
+
+
+def compile_bytecode(scripts):
+    for cache in (scripts / "__pycache__", scripts / "lifecycle/__pycache__", scripts / "lifecycle/steps/__pycache__"):
+        cache.mkdir()
+        (cache / "step.cpython-311.pyc").write_bytes(os.urandom(16))
+
+
+@pytest.mark.parametrize("change", [touch, compile_bytecode])
+def test_what_is_not_in_the_scripts_is_no_new_bundle(synthesise, scripts, change):
+    before = bundle(synthesise, scripts)
+    change(scripts)
+    assert bundle(synthesise, scripts) == before
+
+
+def test_bytecode_is_not_uploaded(synthesise, scripts):
+    compile_bytecode(scripts)
+
+    def build(app):
+        LifecycleBundle(cdk.Stack(app, "stack"), "Bundle", cluster_name="c", files={}, scripts=scripts)
+
+    assembly = synthesise.app(build)
+    [uploaded] = [path.parent for path in assembly.directory.glob("asset.*/on_create.sh")]
+    assert not list(uploaded.rglob("*.pyc"))
+
+
+def test_the_order_of_keys_is_no_new_bundle(synthesise, scripts):
+    one, other = {"a": 1, "b": 2}, {"b": 2, "a": 1}
+    assert json.dumps(one) != json.dumps(other)
+    assert bundle(synthesise, scripts, file=one) == bundle(synthesise, scripts, file=other)

@@ -1,0 +1,190 @@
+"""What nodes may do in AWS: what HyperPod documents, on what is theirs; and what anything of ours may do at all."""
+
+import json
+
+import pytest
+
+KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+EC2 = "arn:aws:ec2:us-west-2:${AWS::AccountId}"
+WORKER = {"name": "worker", "type": "ml.c5.4xlarge", "count": 2}
+
+
+def node_role(assembly):
+    cluster = assembly["cluster"].one("AWS::SageMaker::Cluster")
+    [role] = {group["ExecutionRole"]["Fn::GetAtt"][0] for group in cluster.properties["InstanceGroups"]}
+    return assembly["cluster"].resources[role]
+
+
+def statements(assembly):
+    """Statements of the node role's own policy by their ids, with `text` of each resource."""
+    [policy] = assembly["cluster"].all("AWS::IAM::ManagedPolicy")
+    assert policy.ref in node_role(assembly).properties["ManagedPolicyArns"]
+    return {
+        statement["Sid"]: statement | {"Resource": [assembly.text(arn) for arn in listed(statement["Resource"])]}
+        for statement in policy.properties["PolicyDocument"]["Statement"]
+    }
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+def test_hyperpod_assumes_the_role_and_nobody_else(synthesise):
+    [trust] = node_role(synthesise()).properties["AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Effect"], trust["Action"]) == ("Allow", "sts:AssumeRole")
+    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+
+
+def test_the_role_has_hyperpods_policy_and_one_of_ours(synthesise):
+    assembly = synthesise()
+    hyperpods, ours = node_role(assembly).properties["ManagedPolicyArns"]
+    assert assembly.text(hyperpods) == "arn:${AWS::Partition}:iam::aws:policy/AmazonSageMakerClusterInstanceRolePolicy"
+    assert ours == assembly["cluster"].one("AWS::IAM::ManagedPolicy").ref
+    assert "Policies" not in node_role(assembly).properties
+
+
+def test_nodes_make_interfaces_in_their_subnets_and_security_group_only(synthesise):
+    far = WORKER | {"name": "far", "availability_zone": "usw2-az1"}
+    zones = [
+        {"availability_zone": "usw2-az1", "private_cidr": "10.2.0.0/16"},
+        {"availability_zone": "usw2-az2", "private_cidr": "10.3.0.0/16"},  # where no group stands
+    ]
+    assembly = synthesise(network={"additional_zones": zones}, hyperpod={"compute": [WORKER, far]})
+    first, second = (
+        assembly["network"].one("AWS::EC2::Subnet", CidrBlock=cidr).id for cidr in ("10.1.0.0/16", "10.2.0.0/16")
+    )
+    create = statements(assembly)["CreateInterfaces"]
+    assert create["Action"] == "ec2:CreateNetworkInterface"
+    assert set(create["Resource"]) == {
+        f"{EC2}:network-interface/*",
+        f"{EC2}:security-group/{assembly.text(assembly['network'].outputs['SecurityGroup'])}",
+        f"{EC2}:subnet/${{{first}}}",
+        f"{EC2}:subnet/${{{second}}}",
+    }
+
+
+def test_nodes_make_interfaces_in_a_groups_own_subnet(synthesise):
+    network = {
+        "existing": "vpc-0123456789abcdef0",
+        "private_subnet": "subnet-0123456789abcdef0",
+        "security_group": "sg-0123456789abcdef0",
+    }
+    elsewhere = WORKER | {"name": "elsewhere", "subnet": "subnet-0123456789abcdef9"}
+    create = statements(synthesise(network=network, hyperpod={"compute": [WORKER, elsewhere]}))["CreateInterfaces"]
+    assert set(create["Resource"]) == {
+        f"{EC2}:network-interface/*",
+        f"{EC2}:security-group/sg-0123456789abcdef0",
+        f"{EC2}:subnet/subnet-0123456789abcdef0",
+        f"{EC2}:subnet/subnet-0123456789abcdef9",
+    }
+
+
+def test_nodes_use_interfaces_and_tag_nothing_else(synthesise):
+    own = statements(synthesise())
+    assert own["UseInterfaces"]["Resource"] == [f"{EC2}:network-interface/*"]
+    assert set(own["UseInterfaces"]["Action"]) == {
+        "ec2:CreateNetworkInterfacePermission",
+        "ec2:CreateTags",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DeleteNetworkInterfacePermission",
+        "ec2:DetachNetworkInterface",
+    }
+    # The instances stand in an account of the service's.
+    assert own["DetachFromInstances"]["Action"] == "ec2:DetachNetworkInterface"
+    assert own["DetachFromInstances"]["Resource"] == ["arn:aws:ec2:us-west-2:*:instance/*"]
+
+
+def test_what_nodes_may_do_on_everything_only_describes(synthesise, any_cluster):
+    for statement in statements(synthesise.example(any_cluster)).values():
+        if "*" in statement["Resource"]:
+            assert {action.partition(":Describe")[1] for action in listed(statement["Action"])} == {":Describe"}
+
+
+def test_nodes_see_whether_lustre_is_on_efa(synthesise):
+    assert "fsx:DescribeFileSystems" in statements(synthesise())["Describe"]["Action"]
+
+
+def test_a_plain_cluster_gives_nodes_nothing_more(synthesise):
+    assert set(statements(synthesise())) == {"CreateInterfaces", "UseInterfaces", "DetachFromInstances", "Describe"}
+
+
+def test_nodes_read_the_databases_secret_and_no_other(synthesise):
+    assembly = synthesise.example("hyperpod-multihead")
+    read = statements(assembly)["ReadSecrets"]
+    secret = assembly["storage"].one("AWS::SecretsManager::SecretTargetAttachment").id
+    assert (read["Action"], read["Resource"]) == ("secretsmanager:GetSecretValue", [f"${{{secret}}}"])
+    read = statements(synthesise.example("existing"))["ReadSecrets"]
+    assert read["Resource"] == ["arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf"]
+
+
+def test_controllers_tell_of_a_failover_on_the_one_topic(synthesise):
+    tell = statements(synthesise.example("legacy-kms-key"))["TellFailover"]
+    assert tell["Action"] == "sns:Publish"
+    assert tell["Resource"] == ["arn:aws:sns:us-west-2:111122223333:failover"]
+
+
+def test_volumes_are_encrypted_by_grants_for_aws_on_the_one_key(synthesise):
+    own = statements(synthesise.example("kms-key"))
+    granting = [one for one in own.values() if "kms:CreateGrant" in listed(one["Action"])]
+    assert [one["Resource"] for one in granting] == [[KEY]]
+    assert granting[0]["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}
+    assert {resource for one in own.values() if "kms:" in str(one["Action"]) for resource in one["Resource"]} == {KEY}
+
+
+def test_without_continuous_provisioning_no_grant_is_given(synthesise):
+    own = statements(synthesise.example("legacy-kms-key"))
+    assert not [one for one in own.values() if "kms:CreateGrant" in listed(one["Action"])]
+
+
+@pytest.mark.parametrize("name", ["kms-key", "legacy-kms-key"])
+def test_nodes_decrypt_the_scripts_and_the_secret_that_a_customers_key_encrypts(synthesise, name):
+    assembly = synthesise.example(name)
+    bucket = assembly["cluster"].one("AWS::S3::Bucket")
+    [encryption] = bucket.at("BucketEncryption.ServerSideEncryptionConfiguration")
+    assert encryption["ServerSideEncryptionByDefault"]["KMSMasterKeyID"] == KEY
+    assert assembly["storage"].one("AWS::SecretsManager::Secret").properties["KmsKeyId"] == KEY
+    # HyperPod's own policy lets nodes read the bucket, and knows nothing of keys.
+    decrypting = [one for one in statements(assembly).values() if "kms:Decrypt" in listed(one["Action"])]
+    assert [one["Resource"] for one in decrypting] == [[KEY]]
+
+
+# Everything that may do something
+
+
+def allowed(template):
+    """Every statement of a template that allows something."""
+
+    def walk(value):
+        if isinstance(value, dict):
+            if value.get("Effect") == "Allow":
+                yield value
+            for item in value.values():
+                yield from walk(item)
+        elif isinstance(value, list):
+            for item in value:
+                yield from walk(item)
+
+    return walk(template.body)
+
+
+def test_nobody_may_do_everything(synthesise, any_cluster):
+    for template in synthesise.example(any_cluster):
+        for statement in allowed(template):
+            assert "NotAction" not in statement
+            for action in listed(statement["Action"]):
+                service, _, name = action.partition(":")
+                assert "*" not in service, statement
+                assert name.strip("*"), statement
+
+
+def test_no_policy_of_awss_gives_full_access(synthesise, any_cluster):
+    for template in synthesise.example(any_cluster):
+        for role in template.all("AWS::IAM::Role"):
+            assert "FullAccess" not in json.dumps(role.properties.get("ManagedPolicyArns", []))
+
+
+def test_roles_are_for_services_only(synthesise, any_cluster):
+    for template in synthesise.example(any_cluster):
+        for role in template.all("AWS::IAM::Role"):
+            for trust in role.properties["AssumeRolePolicyDocument"]["Statement"]:
+                assert list(trust["Principal"]) == ["Service"]
