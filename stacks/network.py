@@ -1,29 +1,26 @@
 """The network: outlives clusters and everything that stands in it."""
 
 import aws_cdk as cdk
-from constructs import Construct
 
 from cdk_slurm.network import TrainingNetwork
-from cdk_slurm.spec import ClusterSpec
-from stacks.part import Part
+from cdk_slurm.spec import ClusterSpec, NetworkConfig
 
 
-class NetworkStack(Part):
-    """VPC, subnets and security group, with the outputs that the ParallelCluster tutorial consumes."""
-
-    def __init__(self, scope: Construct, *, spec: ClusterSpec, termination_protection: bool) -> None:
-        super().__init__(
-            scope,
-            "network",
-            spec=spec,
-            termination_protection=termination_protection,
-            description=f"Network of the Slurm cluster {spec.name}",
-        )
-        self.network = TrainingNetwork.from_config(
-            self, "Network", availability_zone=spec.availability_zone, config=spec.network
-        )
-        cdk.CfnOutput(self, "VPC", value=self.network.vpc.vpc_id)
-        cdk.CfnOutput(self, "PrimaryPrivateSubnet", value=self.network.private_subnet().subnet_id)
-        cdk.CfnOutput(self, "SecurityGroup", value=self.network.security_group.security_group_id)
-        if self.network.public_subnet:
-            cdk.CfnOutput(self, "PublicSubnet", value=self.network.public_subnet.subnet_id)
+def add_network(stack: cdk.Stack, spec: ClusterSpec) -> TrainingNetwork:
+    """Add VPC, subnets and security group, with the outputs that the ParallelCluster tutorial consumes."""
+    network = TrainingNetwork.from_config(
+        stack, "Network", availability_zone=spec.availability_zone, config=spec.network
+    )
+    cdk.CfnOutput(stack, "VPC", value=network.vpc.vpc_id)
+    cdk.CfnOutput(stack, "PrimaryPrivateSubnet", value=network.private_subnet().subnet_id)
+    cdk.CfnOutput(stack, "SecurityGroup", value=network.security_group.security_group_id)
+    if network.public_subnet:
+        cdk.CfnOutput(stack, "PublicSubnet", value=network.public_subnet.subnet_id)
+    if isinstance(spec.network, NetworkConfig):
+        # Exported whether used or not: an export that vanishes with its last use is still in use when
+        # CloudFormation is asked to take it away, and the deployment fails.
+        for subnet in network.private_subnets:
+            stack.export_value(subnet.subnet_id)
+        stack.export_value(network.security_group.security_group_id)
+        stack.export_value(network.vpc.vpc_id)
+    return network

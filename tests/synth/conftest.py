@@ -305,13 +305,13 @@ def synthesise() -> Iterator[Synthesiser]:
         yield Synthesiser(Path(directory))
 
 
-@pytest.fixture(scope="session", params=EXAMPLES)
+@pytest.fixture(params=EXAMPLES)
 def example(request: pytest.FixtureRequest) -> str:
     """Each example file, by name."""
     return request.param
 
 
-@pytest.fixture(scope="session", params=[*EXAMPLES, *VARIANTS])
+@pytest.fixture(params=[*EXAMPLES, *VARIANTS])
 def any_cluster(request: pytest.FixtureRequest) -> str:
     """Each example file, and what the examples leave out, by name."""
     return request.param

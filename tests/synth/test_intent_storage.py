@@ -292,13 +292,13 @@ def test_a_file_system_has_a_group_of_its_own_that_is_otherwise_closed(made, con
     assert nowhere["CidrIp"] == "255.255.255.255/32"
 
 
-def test_openzfs_exports_to_the_nodes_ranges_and_nobody_else(synthesise):
+def test_root_is_root_on_openzfs_in_the_first_zone_only(synthesise):
     system = synthesise.example("hyperpod-multihead")["storage"].one("AWS::FSx::FileSystem", FileSystemType="OPENZFS")
     [exports] = system.at("OpenZFSConfiguration.RootVolumeConfiguration.NfsExports")
-    # The first zone's range and the second's; root on a node makes home directories there.
+    # Not by zone: exports cannot change without another file system, and zones are added.
     assert exports["ClientConfigurations"] == [
         {"Clients": "10.1.0.0/16", "Options": ["rw", "crossmnt", "no_root_squash"]},
-        {"Clients": "10.2.0.0/16", "Options": ["rw", "crossmnt", "no_root_squash"]},
+        {"Clients": "*", "Options": ["rw", "crossmnt", "root_squash"]},
     ]
 
 
@@ -366,7 +366,7 @@ def test_a_file_system_that_exists_is_referred_to_and_nothing_else(synthesise, c
 
 
 def test_a_description_of_existing_file_systems_makes_none(synthesise):
-    template = synthesise.example("existing")["storage"]
+    template = synthesise.example("existing")["cluster"]
     assert not template.all("AWS::FSx::FileSystem") + template.all("AWS::EC2::SecurityGroup")
     assert template.outputs["FSxLustreFilesystemId"] == "fs-0123456789abcdef0"
     assert template.outputs["FSxLustreFilesystemMountname"] == "2p3fhbmv"

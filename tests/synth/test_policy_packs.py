@@ -57,7 +57,7 @@ class Verdict:
         }
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def cdks_own_rules():
     """One instance, as each brings an engine of 150 MB. Registered by hand, no environment variable turns it off."""
     return cdk.CloudFormationValidatePlugin()

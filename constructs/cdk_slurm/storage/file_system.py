@@ -24,8 +24,10 @@ def file_system_security_group(
     ports: Sequence[PortRange],
     both_ways: bool,
     policy: cdk.RemovalPolicy,
-) -> str:
-    """A security group that lets nodes reach a file system; returns its id.
+) -> tuple[str, list[cdk.CfnResource]]:
+    """A security group that lets nodes reach a file system; returns its id and its rules.
+
+    FSx looks at the rules when it creates a file system, which therefore depends on them.
 
     A file system keeps the groups it was created with, so it has one of its own whose rules may
     change, and which stays as long as the file system does. `both_ways` also lets the servers reach
@@ -46,6 +48,7 @@ def file_system_security_group(
     )
     group.apply_removal_policy(policy)
     own = group.attr_group_id
+    rules: list[cdk.CfnResource] = []
     for index, (protocol, first, last) in enumerate(ports):
         port: dict[str, Any] = {} if protocol == ALL_TRAFFIC[0] else {"from_port": first, "to_port": last}
         directions = [("FromNodes", own, nodes)]
@@ -61,6 +64,7 @@ def file_system_security_group(
                 description=f"{description}: {name}",
                 **port,
             )
+            rules.append(ingress)
             if protocol == ALL_TRAFFIC[0]:
                 acknowledge(
                     ingress,
@@ -68,7 +72,7 @@ def file_system_security_group(
                     "NIST.800.53.R5-EC2RestrictedCommonPorts",
                 )
             if both_ways:
-                ec2.CfnSecurityGroupEgress(
+                egress = ec2.CfnSecurityGroupEgress(
                     scope,
                     f"{name}Egress{index}",
                     group_id=source,
@@ -77,7 +81,8 @@ def file_system_security_group(
                     description=f"{description}: {name}",
                     **port,
                 )
-    return own
+                rules.append(egress)
+    return own, rules
 
 
 def regional_dns_name(scope: Construct, file_system_id: str) -> str:

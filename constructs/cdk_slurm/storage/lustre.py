@@ -51,7 +51,7 @@ class LustreFileSystem(Construct):
         persistent = config.deployment_type.startswith("PERSISTENT")
         ports = [ALL_TRAFFIC] if config.efa else [("tcp", 988, 988), ("tcp", 1018, 1023)]
         policy = removal_policy(config.removal_policy)
-        security_group_id = file_system_security_group(
+        security_group_id, rules = file_system_security_group(
             self, network, description="FSx for Lustre", ports=ports, both_ways=True, policy=policy
         )
         file_system = fsx.CfnFileSystem(
@@ -73,11 +73,14 @@ class LustreFileSystem(Construct):
                 efa_enabled=config.efa or None,
                 drive_cache_type=_drive_cache(config),
                 automatic_backup_retention_days=config.backup_retention_days if persistent else None,
-                copy_tags_to_backups=True if config.backup_retention_days else None,
+                # Whether backups are taken or not: another value later would make another file system.
+                copy_tags_to_backups=True if persistent else None,
                 metadata_configuration=_metadata(config),
                 data_read_cache_configuration=_read_cache(config),
             ),
         )
+        for rule in rules:
+            file_system.add_resource_dependency(rule)
         file_system.apply_removal_policy(policy)
         self.file_system_id = file_system.ref
         self.dns_name = file_system.attr_dns_name

@@ -49,7 +49,7 @@ class OpenZfsFileSystem(Construct):
         config = config or OpenZfsConfig()
         report(self, config)
         policy = removal_policy(config.removal_policy)
-        security_group_id = file_system_security_group(
+        security_group_id, rules = file_system_security_group(
             self, network, description="FSx for OpenZFS", ports=_PORTS, both_ways=False, policy=policy
         )
         iops = fsx.CfnFileSystem.DiskIopsConfigurationProperty(
@@ -81,6 +81,8 @@ class OpenZfsFileSystem(Construct):
                 ),
             ),
         )
+        for rule in rules:
+            file_system.add_resource_dependency(rule)
         file_system.apply_removal_policy(policy)
         self.file_system_id = file_system.ref
         self.dns_name = file_system.attr_dns_name
@@ -138,15 +140,20 @@ class _ExistingOpenZfsFileSystem(OpenZfsFileSystem):
 
 
 def _exports(network: TrainingNetwork) -> fsx.CfnFileSystem.NfsExportsProperty:
-    """Root on a node makes home directories, so it stays root: for the nodes' own ranges and nobody else."""
+    """Root on a node of the first zone makes home directories, so it stays root; for others it is nobody.
+
+    The security group lets nodes in and nobody else. Exports belong to the root volume, which CloudFormation
+    cannot change: a zone that is added later must find itself here.
+    """
     if not network.client_cidrs:
         raise ValueError(
             "client_cidrs: found none on the existing network; allowed: the ranges that nodes have addresses in, "
             "which a new OpenZFS file system exports to"
         )
+    exports = fsx.CfnFileSystem.ClientConfigurationsProperty
     return fsx.CfnFileSystem.NfsExportsProperty(
         client_configurations=[
-            fsx.CfnFileSystem.ClientConfigurationsProperty(clients=cidr, options=["rw", "crossmnt", "no_root_squash"])
-            for cidr in network.client_cidrs
+            exports(clients=network.client_cidrs[0], options=["rw", "crossmnt", "no_root_squash"]),
+            exports(clients="*", options=["rw", "crossmnt", "root_squash"]),
         ]
     )

@@ -1,0 +1,62 @@
+"""All stacks of one description."""
+
+from typing import Any
+
+import aws_cdk as cdk
+from constructs import Construct
+
+from cdk_slurm.findings import SILENCED_RULES
+from cdk_slurm.spec import (
+    AccountingDatabaseConfig,
+    ClusterSpec,
+    LustreConfig,
+    NetworkConfig,
+    OpenZfsConfig,
+)
+from stacks.cluster import add_cluster
+from stacks.data import add_associations
+from stacks.network import add_network
+from stacks.storage import add_storage
+
+
+class ClusterStacks:
+    """The stacks of one cluster file: network, storage, data and cluster.
+
+    Lifetimes decide the split. Where data is retained, the stack that holds it and the network below
+    are protected from deletion: destroying everything takes the cluster and leaves the data standing.
+    What exists already gets no stack, since one without resources cannot be deployed.
+    """
+
+    def __init__(self, scope: Construct, spec: ClusterSpec) -> None:
+        placed = (spec.storage.lustre, spec.storage.openzfs, spec.hyperpod.accounting_database)
+        new = [part for part in placed if isinstance(part, LustreConfig | OpenZfsConfig | AccountingDatabaseConfig)]
+        new_bucket = spec.data if spec.data and spec.data.bucket == "new" else None
+        in_network = any(part.removal_policy == "retain" for part in new)
+        at_all = in_network or (new_bucket is not None and new_bucket.removal_policy == "retain")
+
+        network_stack = storage_stack = None
+        if isinstance(spec.network, NetworkConfig):
+            network_stack = _stack(scope, spec, "network", "Network", termination_protection=in_network)
+        if new or new_bucket:
+            storage_stack = _stack(scope, spec, "storage", "File systems and bucket", termination_protection=at_all)
+        cluster_stack = _stack(scope, spec, "cluster", "SageMaker HyperPod cluster")
+        network = add_network(network_stack or cluster_stack, spec)
+        storage = add_storage(storage_stack or cluster_stack, spec, network)
+        if spec.data and spec.data.associations and storage.lustre and storage.bucket:
+            data_stack = _stack(scope, spec, "data", "Associations of Lustre and bucket")
+            add_associations(data_stack, spec.data, lustre=storage.lustre, bucket=storage.bucket)
+        add_cluster(cluster_stack, spec, network=network, storage=storage)
+
+
+def _stack(scope: Construct, spec: ClusterSpec, part: str, description: str, **kwargs: Any) -> cdk.Stack:
+    """A stack named after the cluster, in its Region, with its tags, judged by the rules that it wants."""
+    stack = cdk.Stack(
+        scope,
+        f"{spec.name}-{part}",
+        env=cdk.Environment(account=spec.account, region=spec.region),
+        tags=spec.tags,
+        description=f"{description} of {spec.name}, a Slurm cluster for training",
+        **kwargs,
+    )
+    stack.node.set_context(SILENCED_RULES, [silence.rule for silence in spec.silence])
+    return stack
