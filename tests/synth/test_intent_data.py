@@ -74,17 +74,18 @@ def test_a_bucket_that_is_to_be_destroyed_is_emptied_first(storage):
 
 def test_a_bucket_that_exists_is_left_alone(synthesise):
     assembly = synthesise.example("existing")
-    assert assembly["storage"].outputs["S3BucketName"] == "someones-data"
-    assert not assembly["storage"].all("AWS::S3::Bucket") + assembly["storage"].all("AWS::S3::BucketPolicy")
+    assert assembly["cluster"].outputs["S3BucketName"] == "someones-data"
+    # The one bucket is that of the lifecycle scripts.
+    assert len(assembly["cluster"].all("AWS::S3::Bucket") + assembly["cluster"].all("AWS::S3::BucketPolicy")) == 2
     assert {resource.type for resource in assembly["data"].resources.values()} == {
         "AWS::FSx::DataRepositoryAssociation"
     }
 
 
 def test_a_cluster_without_a_data_section_has_no_data_bucket(synthesise):
-    assembly = synthesise()
-    assert not assembly["storage"].all("AWS::S3::Bucket")
-    assert "S3BucketName" not in assembly["storage"].outputs
+    storage = synthesise(storage={"lustre": {}})["storage"]
+    assert not storage.all("AWS::S3::Bucket")
+    assert "S3BucketName" not in storage.outputs
 
 
 # Associations

@@ -280,7 +280,8 @@ def test_the_cluster_is_made_when_its_scripts_and_permissions_are_there(synthesi
     assert attached
     assert set(attached) <= cluster.depends_on
     # Where the network is ours, its routes are there too: the whole stack is.
-    assert f"{cluster.properties['ClusterName']}-network" in assembly.stack("cluster")["dependencies"]
+    network = f"{cluster.properties['ClusterName']}-network"
+    assert (network in assembly.stack("cluster")["dependencies"]) == (network in assembly.templates)
 
 
 # A cluster that exists

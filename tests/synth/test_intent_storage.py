@@ -58,6 +58,7 @@ LUSTRE: list[tuple[dict[str, Any], Expected]] = [
             "KmsKeyId": None,
             "LustreConfiguration": {
                 "DeploymentType": "PERSISTENT_2",
+                "CopyTagsToBackups": True,
                 "PerUnitStorageThroughput": 250,
                 "DataCompressionType": "LZ4",
                 "MetadataConfiguration": {"Mode": "AUTOMATIC"},
@@ -69,7 +70,6 @@ LUSTRE: list[tuple[dict[str, Any], Expected]] = [
     ({"throughput_mbps_per_tib": 1000}, {"LustreConfiguration.PerUnitStorageThroughput": 1000}),
     ({"compression": "NONE"}, {"LustreConfiguration.DataCompressionType": "NONE"}),
     ({"backup_retention_days": 7}, {"LustreConfiguration.AutomaticBackupRetentionDays": 7}),
-    ({"backup_retention_days": 7}, {"LustreConfiguration.CopyTagsToBackups": True}),
     (
         {"metadata_iops": 12000},
         {"LustreConfiguration.MetadataConfiguration": {"Mode": "USER_PROVISIONED", "Iops": 12000}},

@@ -12,7 +12,7 @@ from cdk_slurm.findings import report
 from cdk_slurm.hyperpod.lifecycle_bundle import LifecycleBundle
 from cdk_slurm.hyperpod.node_role import NodeRole
 from cdk_slurm.hyperpod.slurm_configuration import cluster_json, provisioning_parameters
-from cdk_slurm.network import TrainingNetwork
+from cdk_slurm.network import TrainingNetwork, existing_subnet
 from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.spec import ComputeGroup, HyperPodConfig, InstanceGroup, User
 from cdk_slurm.spec.hyperpod import NodeType
@@ -251,7 +251,7 @@ def _orchestrator(
 
 def _own_subnet(scope: Construct, group: InstanceGroup, network: TrainingNetwork) -> ec2.ISubnet | None:
     if group.subnet:
-        return ec2.Subnet.from_subnet_id(scope, f"Subnet-{group.name}", group.subnet)
+        return existing_subnet(scope, f"Subnet-{group.name}", group.subnet)
     if group.availability_zone:
         return network.private_subnet(group.availability_zone)
     return None

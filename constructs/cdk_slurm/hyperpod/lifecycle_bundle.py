@@ -20,7 +20,8 @@ _PREFIX = "lifecycle"
 _BUCKET_NAME_LENGTH = 63
 
 # What the upload function may do on the buckets it reads and writes, as CDK grants it.
-_UPLOAD_ACTIONS = ("GetBucket", "GetObject", "List", "Abort", "DeleteObject")
+_UPLOAD_ACTIONS = ("s3:GetBucket", "s3:GetObject", "s3:List", "s3:Abort", "s3:DeleteObject")
+_UPLOAD_KEY_ACTIONS = ("kms:GenerateDataKey", "kms:ReEncrypt")
 
 
 class LifecycleBundle(Construct):
@@ -83,7 +84,8 @@ class LifecycleBundle(Construct):
             BUCKET_DEPLOYMENT,
             "AwsSolutions-L1",
             "NIST.800.53.R5-IAMNoInlinePolicy",
-            *(f"AwsSolutions-IAM5[Action::s3:{action}*]" for action in _UPLOAD_ACTIONS),
+            *(f"AwsSolutions-IAM5[Action::{action}*]" for action in _UPLOAD_ACTIONS),
+            *(f"AwsSolutions-IAM5[Action::{action}*]" for action in _UPLOAD_KEY_ACTIONS if kms_key_arn),
             *(
                 f"AwsSolutions-IAM5[Resource::{shown(self, source.arn_for_objects('*'))}]"
                 for source in (bucket, asset.bucket)

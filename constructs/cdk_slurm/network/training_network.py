@@ -156,13 +156,11 @@ class TrainingNetwork(Construct):
         existing = _ExistingTrainingNetwork(scope, id)
         existing.client_cidrs = tuple(client_cidrs)
         existing.private_subnets = tuple(
-            ec2.Subnet.from_subnet_id(existing, f"Private{index}", subnet_id)
+            existing_subnet(existing, f"Private{index}", subnet_id)
             for index, subnet_id in enumerate([private_subnet_id, *additional_private_subnet_ids])
         )
         existing._private_subnet_of = {availability_zone: existing.private_subnets[0]}
-        existing.public_subnet = (
-            ec2.Subnet.from_subnet_id(existing, "Public", public_subnet_id) if public_subnet_id else None
-        )
+        existing.public_subnet = existing_subnet(existing, "Public", public_subnet_id) if public_subnet_id else None
         existing.vpc = ec2.Vpc.from_vpc_attributes(
             existing, "VpcAttributes", vpc_id=vpc_id, availability_zones=[availability_zone]
         )
@@ -354,6 +352,18 @@ class TrainingNetwork(Construct):
 class _ExistingTrainingNetwork(TrainingNetwork):
     def __init__(self, scope: Construct, id: str) -> None:
         Construct.__init__(self, scope, id)
+
+
+def existing_subnet(scope: Construct, id: str, subnet_id: str) -> ec2.ISubnet:
+    """A subnet that exists, of which nothing but its id is needed."""
+    subnet = ec2.Subnet.from_subnet_id(scope, id, subnet_id)
+    cdk.Validations.of(subnet).acknowledge(
+        cdk.Acknowledgment(
+            id="Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId",
+            reason="Nothing here adds a route to a subnet of somebody else's.",
+        )
+    )
+    return subnet
 
 
 def _subnet(scope: Construct, id: str, *, vpc_id: str, zone: str, cidr: str) -> ec2.CfnSubnet:
