@@ -64,7 +64,7 @@ def test_cdk_ls_lists_the_stacks_of_an_account_without_asking_it(tmp_path: Path)
     assert {one["environment"]["name"] for one in listed} == {"aws://111122223333/us-west-2"}
     names = [one["name"] for one in listed]
     assert sorted(names) == sorted(STACKS)
-    assert (names[0], names[-1]) == (STACKS[0], STACKS[-1]), "in the order of deployment"
+    assert names[:2] == STACKS[:2], "in the order of deployment"
 
 
 def test_cdk_synth_writes_every_stack_and_its_policy_report(assembly: Path):
