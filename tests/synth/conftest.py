@@ -12,7 +12,25 @@ import aws_cdk as cdk
 import pytest
 
 from cdk_slurm import rules, spec
-from cdk_slurm.spec import ClusterSpec
+from cdk_slurm.hyperpod import HyperPodCluster
+from cdk_slurm.network import TrainingNetwork
+from cdk_slurm.spec import (
+    AssociationConfig,
+    ClusterSpec,
+    ComputeGroup,
+    HyperPodConfig,
+    LustreConfig,
+    NetworkConfig,
+    OpenZfsConfig,
+    User,
+)
+from cdk_slurm.storage import (
+    AccountingDatabase,
+    DataBucket,
+    DataRepositoryAssociation,
+    LustreFileSystem,
+    OpenZfsFileSystem,
+)
 from stacks import ClusterStacks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -315,3 +333,33 @@ def example(request: pytest.FixtureRequest) -> str:
 def any_cluster(request: pytest.FixtureRequest) -> str:
     """Each example file, and what the examples leave out, by name."""
     return request.param
+
+
+@pytest.fixture(scope="session")
+def everything() -> Callable[[cdk.Stack], HyperPodCluster]:
+    """Adds all constructs to a stack, as an app of somebody else's does."""
+
+    def add(stack: cdk.Stack) -> HyperPodCluster:
+        zones = [{"availability_zone": "us-west-2b", "private_cidr": "10.2.0.0/16"}]
+        network = TrainingNetwork(
+            stack,
+            "Network",
+            availability_zone="us-west-2a",
+            config=NetworkConfig.model_validate({"additional_zones": zones}),
+        )
+        lustre = LustreFileSystem(stack, "Lustre", network=network, config=LustreConfig(capacity_gib=2400))
+        data = DataBucket(stack, "Data")
+        DataRepositoryAssociation(stack, "Follow", lustre=lustre, bucket=data, config=AssociationConfig(path="/data"))
+        return HyperPodCluster(
+            stack,
+            "Cluster",
+            cluster_name="ml-cluster",
+            network=network,
+            config=HyperPodConfig(compute=(ComputeGroup(name="gpu", type="ml.p5.48xlarge", count=8),)),
+            lustre=lustre,
+            openzfs=OpenZfsFileSystem(stack, "Home", network=network, config=OpenZfsConfig()),
+            accounting_database=AccountingDatabase(stack, "Accounting", network=network),
+            users=[User(name="alice", uid=10001)],
+        )
+
+    return add

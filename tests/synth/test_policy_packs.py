@@ -64,18 +64,24 @@ def cdks_own_rules():
 
 
 @pytest.fixture(scope="module")
-def verdict(synthesise, cdks_own_rules):
-    """The verdict on an example file or a variant."""
+def judge(synthesise, cdks_own_rules):
+    """The verdict on an app."""
 
-    def of(name):
-        def build(app):
-            ClusterStacks(app, synthesise.description(name))
+    def judge(build):
+        def judged(app):
+            build(app)
             packs = (AwsSolutionsChecks(app), NIST80053R5Checks(app))
             cdk.Validations.of(app).add_plugins(*packs, cdks_own_rules)
 
-        return Verdict(synthesise.app(build, **COMMAND_LINE))
+        return Verdict(synthesise.app(judged, **COMMAND_LINE))
 
-    return cache(of)
+    return judge
+
+
+@pytest.fixture(scope="module")
+def verdict(synthesise, judge):
+    """The verdict on an example file or a variant."""
+    return cache(lambda name: judge(lambda app: ClusterStacks(app, synthesise.description(name))))
 
 
 def test_nothing_is_open(verdict, any_cluster):
@@ -94,17 +100,22 @@ def test_no_acknowledgement_is_stale(verdict, any_cluster):
     assert set(judged.reasons) - judged.used == set()
 
 
-def test_without_acknowledgements_the_packs_find_what_they_accept(verdict, synthesise, monkeypatch):
+def test_nothing_is_open_in_a_stack_for_any_account_and_region(judge, everything):
+    """There names of accounts and Regions are known at deployment only, and stand in findings otherwise."""
+    judged = judge(lambda app: everything(cdk.Stack(app, "stack")))
+    assert judged.open == []
+    assert set(judged.reasons) - judged.used == set()
+
+
+def test_without_acknowledgements_the_packs_find_what_they_accept(judge, verdict, synthesise, monkeypatch):
     """The packs are at work, and an acknowledgement takes away what it names and no more."""
-    name = "destroy"
+    accepted = verdict("destroy").findings
     monkeypatch.setattr(cdk.Validations, "acknowledge", lambda *_: None)
-    raw = verdict.__wrapped__(name)
-    monkeypatch.undo()
+    raw = judge(lambda app: ClusterStacks(app, synthesise.description("destroy")))
     assert raw.reasons == {}
     assert len(raw.open) > 50
-    accepted = verdict(name).findings
     assert {tuple(finding.split(": ")[:2]) for finding in raw.open} == accepted
-    assert {rule.split("-")[0] for _, rule in accepted} == {"AwsSolutions", "NIST.800.53.R5"}
+    assert {rule.split("-")[0] for _, rule in accepted} == PACKS
 
 
 def test_cdks_own_rules_are_at_work(synthesise, cdks_own_rules):

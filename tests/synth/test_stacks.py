@@ -14,21 +14,15 @@ from cdk_slurm.findings import SILENCED_RULES
 from cdk_slurm.hyperpod import HyperPodCluster
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.spec import (
-    AssociationConfig,
     ClusterSpec,
     ComputeGroup,
     HyperPodConfig,
     LustreConfig,
     NetworkConfig,
-    OpenZfsConfig,
-    User,
 )
 from cdk_slurm.storage import (
-    AccountingDatabase,
     DataBucket,
-    DataRepositoryAssociation,
     LustreFileSystem,
-    OpenZfsFileSystem,
 )
 from stacks import ClusterStacks
 
@@ -168,33 +162,8 @@ def test_a_cluster_is_for_its_region_and_account(synthesise, fields, environment
     assert "missing" not in assembly.manifest
 
 
-def everything(stack):
-    """All constructs, as an app of somebody else's uses them."""
-    zones = [{"availability_zone": "us-west-2b", "private_cidr": "10.2.0.0/16"}]
-    network = TrainingNetwork(
-        stack,
-        "Network",
-        availability_zone="us-west-2a",
-        config=NetworkConfig.model_validate({"additional_zones": zones}),
-    )
-    lustre = LustreFileSystem(stack, "Lustre", network=network, config=LustreConfig(capacity_gib=2400))
-    data = DataBucket(stack, "Data")
-    DataRepositoryAssociation(stack, "Follow", lustre=lustre, bucket=data, config=AssociationConfig(path="/data"))
-    return HyperPodCluster(
-        stack,
-        "Cluster",
-        cluster_name="ml-cluster",
-        network=network,
-        config=HyperPodConfig(compute=(ComputeGroup(name="gpu", type="ml.p5.48xlarge", count=8),)),
-        lustre=lustre,
-        openzfs=OpenZfsFileSystem(stack, "Home", network=network, config=OpenZfsConfig()),
-        accounting_database=AccountingDatabase(stack, "Accounting", network=network),
-        users=[User(name="alice", uid=10001)],
-    )
-
-
 @pytest.fixture(scope="module")
-def one_stack(synthesise):
+def one_stack(synthesise, everything):
     """The template of a stack that holds everything and that any account and Region may deploy."""
     return synthesise.in_stack(everything)
 
@@ -245,7 +214,7 @@ def waits_for(template):
     }
 
 
-def test_more_may_be_granted_to_the_nodes(synthesise):
+def test_more_may_be_granted_to_the_nodes(synthesise, everything):
     def build(stack):
         DataBucket(stack, "More").bucket.grant_read(everything(stack).role)
 
