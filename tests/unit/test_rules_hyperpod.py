@@ -313,6 +313,12 @@ REFUSED = [
         "found ml.p5.48xlarge, which nobody saw in ap-southeast-4; allowed: types offered in the Region",
     ),
     (
+        "HYPERPOD_REGION",
+        cluster(region="ca-west-1", availability_zone="caw1-az1"),
+        "region",
+        "found ca-west-1, where nobody saw HyperPod; allowed: Regions that have it, such as us-west-2",
+    ),
+    (
         "GROUP_ZONE",
         cluster(
             FAR_CPU, network={"additional_zones": [{"availability_zone": "usw2-az2", "private_cidr": "10.2.0.0/16"}]}
@@ -427,6 +433,8 @@ PASSED = [
     ("PARTITION_NAME_RESERVED", config(group(name="dev", partition="gpu"))),
     ("PARTITION_SHARED", legacy(group(name="a", partition="gpu.a"), group(name="b", partition="gpu-a"))),
     ("INSTANCE_TYPE_OFFERED", cluster()),
+    ("HYPERPOD_REGION", cluster()),
+    ("HYPERPOD_REGION", cluster(region="nowhere-1")),
     ("INSTANCE_TYPE_OFFERED", cluster(region="eu-west-3", availability_zone="euw3-az1")),
     ("GROUP_ZONE", cluster(FAR_CPU, network=TWO_ZONES)),
     ("GROUP_ZONE", cluster(elsewhere(subnet="subnet-76543210"), network=EXISTING_NETWORK)),
@@ -446,6 +454,7 @@ WARNINGS = {
     "DEEP_HEALTH_CHECK_TYPE",
     "DEEP_HEALTH_CHECKS_UNIQUE",
     "EFA_ACROSS_ZONES",
+    "HYPERPOD_REGION",
     "INSTANCE_TYPES_ON_SLURM",
     "INSTANCE_TYPE_OFFERED",
     "LUSTRE_EFA_UNSUPPORTED_TYPE",

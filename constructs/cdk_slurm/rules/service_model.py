@@ -65,6 +65,13 @@ def offered_cluster_instance_types(region: str) -> frozenset[str] | None:
 
 
 @cache
+def has_resource_type(region: str, resource_type: str) -> bool:
+    """Whether CloudFormation has a resource type in a Region, as far as cfn-lint knows; true where it has no list."""
+    types = _package("cfnlint") / "data" / "schemas" / "providers" / f"{region}.json"
+    return not types.is_file() or resource_type in json.loads(types.read_text("utf-8"))
+
+
+@cache
 def _service(service: str) -> dict[str, Any]:
     *_, newest = sorted((_package("botocore") / "data" / service).glob("*/service-2.json.gz"))
     model: dict[str, Any] = json.loads(gzip.decompress(newest.read_bytes()))

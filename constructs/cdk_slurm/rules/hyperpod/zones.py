@@ -5,7 +5,12 @@ from collections.abc import Iterator
 from cdk_slurm.rules.engine import Violation, rule
 from cdk_slurm.rules.hyperpod.instance_groups import located_groups, located_types
 from cdk_slurm.rules.instances import instance_facts
-from cdk_slurm.rules.service_model import cluster_instance_types, offered_cluster_instance_types
+from cdk_slurm.rules.service_model import (
+    cluster_instance_types,
+    has_resource_type,
+    offered_cluster_instance_types,
+    regions,
+)
 from cdk_slurm.spec import (
     ClusterSpec,
     ComputeGroup,
@@ -40,6 +45,20 @@ def instance_type_offered(spec: ClusterSpec) -> Iterator[Violation]:
                     ("hyperpod", *group_path, *path),
                     f"found {name}, which nobody saw in {spec.region}; allowed: types offered in the Region",
                 )
+
+
+@rule("warning", _DG + "sagemaker-hyperpod.html")
+def hyperpod_region(spec: ClusterSpec) -> Iterator[Violation]:
+    """HyperPod is offered in the cluster's Region.
+
+    CloudFormation knows the resource `AWS::SageMaker::Cluster` where it is. The list comes from cfn-lint and
+    may be behind: look the Region up, and silence this rule when it is there.
+    """
+    if spec.region in regions() and not has_resource_type(spec.region, "AWS::SageMaker::Cluster"):
+        yield (
+            "region",
+            f"found {spec.region}, where nobody saw HyperPod; allowed: Regions that have it, such as us-west-2",
+        )
 
 
 @rule("error", _ZONES)
