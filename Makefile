@@ -9,7 +9,7 @@ export CDK_DISABLE_VERSION_CHECK := 1
 # Without compiled bytecode every run of CDK costs four seconds more.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help synth test setup lint types unit bench lock schema wheel clean
+.PHONY: help synth demo test setup local-aws lint types unit bench lock schema wheel clean
 help:  ## Say what can be asked for
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -18,7 +18,10 @@ synth: setup  ## Check CLUSTER, synthesise it offline and summarise it
 	@cdk synth --quiet -c cluster=$(CLUSTER)
 	@cdk-slurm summary $(CLUSTER) --assembly cdk.out
 
-test: setup  ## Everything that CI checks
+demo: local-aws  ## Rehearse CLUSTER: deploy it with the real cdk to an AWS on this machine, look, take it away
+	@cdk-slurm rehearse $(CLUSTER)
+
+test: local-aws  ## Everything that CI checks
 	@bash tests/run-all
 
 setup: .venv/installed node_modules/installed  ## Install the pinned tools
@@ -34,6 +37,19 @@ setup: .venv/installed node_modules/installed  ## Install the pinned tools
 node_modules/installed: package-lock.json .venv/installed
 	@echo "Installing the CDK command line into node_modules (once)"
 	@npm ci --no-audit --no-fund --silent
+	@touch $@
+
+local-aws: setup local/.venv/installed local/node_modules/installed  ## Install what a rehearsal deploys to
+
+local/.venv/installed: local/requirements.txt
+	@echo "Installing the local AWS into local/.venv (once)"
+	@test -x local/.venv/bin/python || $(PYTHON) -m venv local/.venv
+	@local/.venv/bin/python -m pip install --quiet --disable-pip-version-check -r local/requirements.txt
+	@touch $@
+
+local/node_modules/installed: local/package-lock.json .venv/installed
+	@echo "Installing what Lambda's Node runtime brings into local/node_modules (once)"
+	@npm ci --prefix local --no-audit --no-fund --silent
 	@touch $@
 
 lint: setup  ## Style, import contract, shell scripts
@@ -54,6 +70,7 @@ bench: setup  ## Measure validation and synthesis
 lock: setup  ## Compile requirements*.txt from pyproject.toml
 	uv pip compile -q --universal --python-version 3.10 --no-emit-index-url pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --python-version 3.10 --no-emit-index-url --group dev -c requirements.txt -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.10 --no-emit-index-url --group local-aws -o local/requirements.txt
 
 schema: setup  ## Write the JSON Schema that the example files refer to
 	cdk-slurm schema > clusters/cluster.schema.json
@@ -62,4 +79,4 @@ wheel: setup  ## Build the package
 	python -m build --wheel --outdir dist
 
 clean:  ## Remove everything that was installed or generated
-	rm -rf .venv node_modules cdk.out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv node_modules local/.venv local/node_modules cdk.out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

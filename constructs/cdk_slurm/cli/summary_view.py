@@ -3,12 +3,8 @@
 import shlex
 from collections.abc import Iterable, Iterator
 
-from rich import box
-from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
-
 from cdk_slurm.cli.assembly import Assembly
+from cdk_slurm.cli.tables import Row, plain_console, print_table
 from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.rules.instances import instance_facts
 from cdk_slurm.spec import (
@@ -22,50 +18,27 @@ from cdk_slurm.spec import (
     Storage,
 )
 
-Row = tuple[str, ...]
-
 _NOT_OURS = "not touched"
 _ON_DESTROY = {"retain": "kept", "destroy": "destroyed"}
 
 
 def show(spec: ClusterSpec, assembly: Assembly, file: str) -> None:
     """Print a summary of a cluster file and the assembly that was synthesised of it."""
-    # Nothing of a file is markup.
-    console = Console(markup=False, highlight=False, emoji=False)
+    console = plain_console()
     console.print(spec.name, style="bold cyan")
-    _print(console, "", ("", ""), _cluster(spec))
+    print_table(console, "", ("", ""), _cluster(spec))
     groups = ("Name", "Node type", "Instance type", "Count", "GPUs each", "GPUs", "Partition")
-    _print(console, "Instance groups", groups, _instance_groups(spec))
-    _print(console, "Network", ("Part", "Range or id", "Zone"), _network(spec))
-    _print(console, "Storage", ("", "Type", "Capacity", "Throughput", "Mount", "On destroy"), _storage(spec))
+    print_table(console, "Instance groups", groups, _instance_groups(spec))
+    print_table(console, "Network", ("Part", "Range or id", "Zone"), _network(spec))
+    print_table(console, "Storage", ("", "Type", "Capacity", "Throughput", "Mount", "On destroy"), _storage(spec))
     if spec.data:
         directories = _associations(spec.data, spec.storage)
-        _print(console, f"Data: {_bucket(spec.data)}", ("Directory", "Prefix", "Imports", "Exports"), directories)
-    _print(console, "Stacks", ("Name", "Resources", "Protected", "Waits for"), _stacks(assembly))
-    _print(console, "Kept when a stack is destroyed", ("Stack", "Resources"), _kept(assembly))
-    _print(console, "Policy packs", ("Pack", "Open findings", "Acknowledged"), _packs(assembly))
+        print_table(console, f"Data: {_bucket(spec.data)}", ("Directory", "Prefix", "Imports", "Exports"), directories)
+    print_table(console, "Stacks", ("Name", "Resources", "Protected", "Waits for"), _stacks(assembly))
+    print_table(console, "Kept when a stack is destroyed", ("Stack", "Resources"), _kept(assembly))
+    print_table(console, "Policy packs", ("Pack", "Open findings", "Acknowledged"), _packs(assembly))
     console.print("Next", style="bold")
     console.print(f"  cdk deploy --all --concurrency 4 -c cluster={shlex.quote(file)}", soft_wrap=True)
-
-
-def _print(console: Console, title: str, headers: Row, rows: Iterable[Row]) -> None:
-    """Print a table, without the columns in which nothing stands."""
-    rows = list(rows)
-    if not rows:
-        return
-    if title:
-        console.print(title, style="bold")
-    shown = [index for index in range(len(headers)) if any(row[index] for row in rows)]
-    table = Table(
-        box=box.SIMPLE_HEAD, show_edge=False, show_header=any(headers), header_style="dim", padding=(0, 1, 0, 0)
-    )
-    for index in shown:
-        numbers = all(row[index].isdigit() for row in rows if row[index])
-        table.add_column(headers[index], justify="right" if numbers else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(row[index] for index in shown))
-    console.print(Padding(table, (0, 0, 0, 2), expand=False))
-    console.print()
 
 
 def _cluster(spec: ClusterSpec) -> Iterator[Row]:

@@ -1,0 +1,115 @@
+"""What stands in an account after a deployment, as the services themselves tell it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from cdk_slurm.rehearsal.local_aws import LocalAws
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployedGroup:
+    """An instance group of a cluster."""
+
+    name: str
+    instance_type: str
+    current: int
+    target: int
+    node_type: str = ""
+    """`Controller`, `Login` or `Compute`; nothing in the legacy form."""
+
+    partition: str = ""
+    mounts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeployedFileSystem:
+    """A file system that stands."""
+
+    id: str
+    type: str
+    capacity_gib: int
+    dns_name: str
+    mount_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployed:
+    """All that a rehearsal shows."""
+
+    cluster: str
+    arn: str
+    status: str
+    groups: tuple[DeployedGroup, ...]
+    file_systems: tuple[DeployedFileSystem, ...]
+    buckets: dict[str, int]
+    """Number of objects by bucket."""
+
+    associations: tuple[tuple[str, str, str], ...]
+    """File system, directory on it, and where in S3 its files come from."""
+
+    outputs: dict[str, dict[str, str]]
+    """By stack, without those that other stacks import."""
+
+
+def describe(aws: LocalAws, cluster: str, stacks: Iterable[str]) -> Deployed:
+    """Ask SageMaker, FSx, S3 and CloudFormation what stands of a cluster and its stacks."""
+    sagemaker, fsx = aws.client("sagemaker"), aws.client("fsx")
+    told = sagemaker.describe_cluster(ClusterName=cluster)
+    groups = tuple(
+        DeployedGroup(
+            name=group["InstanceGroupName"],
+            instance_type=group.get("InstanceType") or ", ".join(group["InstanceRequirements"]["DesiredInstanceTypes"]),
+            current=group["CurrentCount"],
+            target=group["TargetCount"],
+            node_type=group.get("SlurmConfig", {}).get("NodeType", ""),
+            partition=", ".join(group.get("SlurmConfig", {}).get("PartitionNames", ())),
+            mounts=tuple(
+                storage[kind]["MountPath"]
+                for storage in group.get("InstanceStorageConfigs", ())
+                for kind in ("FsxLustreConfig", "FsxOpenZfsConfig")
+                if kind in storage
+            ),
+        )
+        for group in told["InstanceGroups"]
+    )
+    file_systems = tuple(
+        DeployedFileSystem(
+            id=one["FileSystemId"],
+            type=one["FileSystemType"],
+            capacity_gib=one.get("StorageCapacity", 0),
+            dns_name=one["DNSName"],
+            mount_name=one.get("LustreConfiguration", {}).get("MountName", ""),
+        )
+        for one in fsx.describe_file_systems()["FileSystems"]
+    )
+    associations = tuple(
+        (one["FileSystemId"], one["FileSystemPath"], one["DataRepositoryPath"])
+        for one in fsx.describe_data_repository_associations()["Associations"]
+    )
+    return Deployed(
+        cluster=told["ClusterName"],
+        arn=told["ClusterArn"],
+        status=told["ClusterStatus"],
+        groups=groups,
+        file_systems=file_systems,
+        buckets=_buckets(aws),
+        associations=associations,
+        outputs={name: _outputs(aws, name) for name in stacks},
+    )
+
+
+def _buckets(aws: LocalAws) -> dict[str, int]:
+    s3 = aws.client("s3")
+    names = [one["Name"] for one in s3.list_buckets()["Buckets"]]
+    pages = {name: s3.get_paginator("list_objects_v2").paginate(Bucket=name) for name in names}
+    # CDK's own bucket is no part of the cluster.
+    return {
+        name: sum(page["KeyCount"] for page in pages[name]) for name in names if not name.startswith("cdk-hnb659fds-")
+    }
+
+
+def _outputs(aws: LocalAws, stack: str) -> dict[str, str]:
+    [told] = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+    return {
+        one["OutputKey"]: one["OutputValue"] for one in told.get("Outputs", ()) if not one.get("ExportName")
+    }

@@ -1,0 +1,241 @@
+"""The CDK command line at work on a local AWS: synthesis, bootstrap, deployment, destruction, and how they go."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from botocore.exceptions import ClientError
+
+from cdk_slurm.rehearsal.local_aws import CHECKOUT, LocalAws, NotInstalledError
+
+_POLL_SECONDS = 0.25
+
+_STACK = "AWS::CloudFormation::Stack"
+#: What has events and is no resource of a template, or is none in AWS.
+_NOT_COUNTED = (_STACK, "AWS::CDK::Metadata")
+
+
+class CdkError(Exception):
+    """A command of CDK's failed. The message is what CloudFormation and CDK said of it."""
+
+    def __init__(self, command: str, reasons: Sequence[str], output: str) -> None:
+        self.command = command
+        self.reasons = tuple(reasons)
+        self.output = output
+        super().__init__("\n".join(self.reasons) or output.strip()[-2000:])
+
+
+class Observer(Protocol):
+    """Who wants to be told how it goes."""
+
+    def stack(self, name: str, status: str, done: int, total: int) -> None:
+        """A stack's status, and how many of its resources are there, have something new to tell."""
+
+
+class _Nobody:
+    def stack(self, name: str, status: str, done: int, total: int) -> None:
+        pass
+
+
+@dataclass
+class Assembly:
+    """What a synthesis left."""
+
+    directory: Path
+    stacks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Templates by the names of their stacks."""
+
+    protected: frozenset[str] = frozenset()
+    """Names of the stacks with termination protection."""
+
+
+class Stage:
+    """Runs the pinned CDK command line of the checkout against a local AWS."""
+
+    def __init__(self, aws: LocalAws, observer: Observer | None = None) -> None:
+        self.aws = aws
+        self._observer = observer or _Nobody()
+        self._cdk = CHECKOUT / "node_modules" / ".bin" / "cdk"
+        if not self._cdk.exists():
+            raise NotInstalledError(f"{self._cdk} is missing: run `make setup`")
+        self._runs = 0
+
+    def synthesise(self, file: Path) -> Assembly:
+        """Have the app read a cluster file."""
+        self._runs += 1
+        directory = self.aws.directory / f"cdk.out-{self._runs}"
+        self._run("synth", "--quiet", "--context", f"cluster={file.resolve()}", "--output", str(directory))
+        return read_assembly(directory)
+
+    def bootstrap(self, assembly: Assembly) -> None:
+        """Make what CDK needs in an account and Region."""
+        environment = f"aws://{self.aws.account}/{self.aws.region}"
+        # CDK's default, said aloud: left out, a condition decides on it that MiniStack cannot evaluate.
+        policies = "arn:aws:iam::aws:policy/AdministratorAccess"
+        self._run(
+            "bootstrap", "--app", str(assembly.directory), "--cloudformation-execution-policies", policies, environment
+        )
+
+    def deploy(self, assembly: Assembly, *stacks: str) -> dict[str, float]:
+        """Deploy stacks, or all; returns how many seconds CloudFormation took for each that changed."""
+        return self._watched(
+            assembly, "deploy", "--concurrency", "4", "--require-approval", "never", *(stacks or ("--all",))
+        )
+
+    def destroy(self, assembly: Assembly, *stacks: str) -> dict[str, float]:
+        """Destroy stacks, or all; returns how many seconds CloudFormation took for each."""
+        return self._watched(assembly, "destroy", "--force", *(stacks or ("--all",)))
+
+    def drifted(self, assembly: Assembly) -> str:
+        """What `cdk drift` says; raises `CdkError` when something drifted."""
+        return self._run("drift", "--app", str(assembly.directory), "--fail")
+
+    def _watched(self, assembly: Assembly, command: str, *arguments: str) -> dict[str, float]:
+        watch = _Watch(self.aws, assembly, self._observer)
+        try:
+            self._run(
+                command, "--app", str(assembly.directory), "--no-notices", *arguments, reasons=watch.failures, beside=watch
+            )
+        finally:
+            watch.finish()
+        return watch.seconds
+
+    def _run(
+        self,
+        command: str,
+        *arguments: str,
+        reasons: Callable[[], Sequence[str]] = tuple,
+        beside: "_Watch | None" = None,
+    ) -> str:
+        environment = self.aws.environment | {
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+            "CDK_DISABLE_VERSION_CHECK": "1",
+            "CI": "true",
+            # The app's language runtime is large; unpacked once for the user, it is only read here.
+            "JSII_RUNTIME_PACKAGE_CACHE_ROOT": str(_jsii_cache()),
+            "NO_COLOR": "1",
+            "PATH": os.pathsep.join([str(CHECKOUT / ".venv" / "bin"), str(self._cdk.parent), os.environ["PATH"]]),
+        }
+        log = self.aws.directory / f"cdk-{command}.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [str(self._cdk), command, *arguments],
+                cwd=CHECKOUT,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                while True:
+                    try:
+                        process.wait(_POLL_SECONDS)
+                        break
+                    except subprocess.TimeoutExpired:
+                        if beside:
+                            beside.look()
+            except BaseException:
+                os.killpg(process.pid, 9)
+                process.wait()
+                raise
+        text = log.read_text("utf-8", errors="replace")
+        if process.returncode != 0:
+            raise CdkError(f"cdk {command}", reasons(), text)
+        return text
+
+
+class _Watch:
+    """Follows CloudFormation's events of one assembly's stacks while a command runs."""
+
+    def __init__(self, aws: LocalAws, assembly: Assembly, observer: Observer) -> None:
+        self._client = aws.client("cloudformation")
+        self._totals = {name: _number(template) for name, template in assembly.stacks.items()}
+        self._observer = observer
+        self._shown: dict[str, tuple[str, int]] = {}
+        self._failures: list[str] = []
+        self._seen = {event["EventId"] for name in self._totals for event in self._events(name)}
+        self._ids = self._stack_ids()
+        self.seconds: dict[str, float] = {}
+
+    def look(self) -> None:
+        """Tell the observer what is new."""
+        for name, total in self._totals.items():
+            events = [event for event in self._events(name) if event["EventId"] not in self._seen]
+            if not events:
+                continue
+            own = [event for event in events if event["ResourceType"] == _STACK]
+            done = {
+                event["LogicalResourceId"]
+                for event in events
+                if event["ResourceType"] not in _NOT_COUNTED and event["ResourceStatus"].endswith(("_COMPLETE", "_SKIPPED"))
+            }
+            status = own[-1]["ResourceStatus"] if own else ""
+            if self._shown.get(name) != (status, len(done)):
+                self._shown[name] = (status, len(done))
+                self._observer.stack(name, status, len(done), total)
+            self.seconds[name] = (events[-1]["Timestamp"] - events[0]["Timestamp"]).total_seconds()
+            self._failures += [
+                text
+                for event in events
+                if event["ResourceStatus"].endswith("_FAILED")
+                and (text := _told(name, event)) not in self._failures
+            ]
+
+    def finish(self) -> None:
+        """Look once more, when the command has ended."""
+        self.look()
+
+    def failures(self) -> list[str]:
+        """Why resources failed, the first failure first."""
+        self.look()
+        return self._failures
+
+    def _stack_ids(self) -> dict[str, str]:
+        found = self._client.describe_stacks()["Stacks"]
+        return {stack["StackName"]: stack["StackId"] for stack in found}
+
+    def _events(self, name: str) -> list[dict[str, Any]]:
+        # By its id a stack can be asked for its events when it is gone.
+        for asked in filter(None, (getattr(self, "_ids", {}).get(name), name)):
+            try:
+                pages = self._client.get_paginator("describe_stack_events").paginate(StackName=asked)
+                return [event for page in pages for event in page["StackEvents"]][::-1]
+            except ClientError:
+                continue
+        return []
+
+
+def read_assembly(directory: Path) -> Assembly:
+    """The stacks of a cloud assembly, with their templates."""
+    artifacts = json.loads((directory / "manifest.json").read_text("utf-8"))["artifacts"]
+    found = Assembly(directory)
+    protected = set()
+    for id_, artifact in artifacts.items():
+        if artifact["type"] == "aws:cloudformation:stack":
+            properties = artifact["properties"]
+            name = properties.get("stackName", id_)
+            found.stacks[name] = json.loads((directory / properties["templateFile"]).read_text("utf-8"))
+            if properties.get("terminationProtection"):
+                protected.add(name)
+    found.protected = frozenset(protected)
+    return found
+
+
+def _number(template: dict[str, Any]) -> int:
+    return sum(one["Type"] not in _NOT_COUNTED for one in template["Resources"].values())
+
+
+def _told(stack: str, event: dict[str, Any]) -> str:
+    reason = event.get("ResourceStatusReason", "")
+    return f"{stack}: {event['LogicalResourceId']} ({event['ResourceType']}) {event['ResourceStatus']}: {reason}"
+
+
+def _jsii_cache() -> Path:
+    return Path(os.environ.get("JSII_RUNTIME_PACKAGE_CACHE_ROOT") or Path.home() / ".cache/aws/jsii/package-cache")
+
+
