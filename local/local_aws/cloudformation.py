@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ministack.services.cloudformation import drift, provisioners, stacks
+from ministack.services import cloudformation as service
+from ministack.services.cloudformation import drift, handlers, provisioners, stacks
 
 from local_aws import schemas
 from local_aws.references import check_deletion, check_references
@@ -61,6 +62,7 @@ def install(types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, 
     # Of all types: whoever asks this very server something while it makes a resource must not hold its event loop.
     _replace(stacks, "_runs_on_worker_thread", lambda _type: True)
     _join(types, checks)
+    _hold_exports()
 
 
 #: Types whose names a template chooses: CloudFormation refuses to replace what it cannot name anew.
@@ -148,6 +150,31 @@ def _join(
         _replace(stacks, name, ours)
 
 
+def _hold_exports() -> None:
+    """An export that another stack imports can neither change nor go; MiniStack holds only the stack."""
+
+    def resolve(*arguments: Any) -> Any:
+        outputs, exports = their_resolve(*arguments)
+        for name, export in service._exports.items():
+            if export["StackId"] != arguments[-1]:
+                continue
+            if name not in exports or exports[name]["Value"] != export["Value"]:
+                done = "updated" if name in exports else "deleted"
+                if users := [stack for stack in _importers(name) if stack != arguments[-2]]:
+                    raise ValueError(f"Export {name} cannot be {done} as it is in use by {', '.join(users)}")
+        return outputs, exports
+
+    their_resolve = _replace(stacks, "_resolve_stack_outputs", resolve)
+
+
+def _importers(export: str) -> list[str]:
+    return sorted(
+        name
+        for name, stack in service._stacks.items()
+        if stack["StackStatus"] != "DELETE_COMPLETE" and export in handlers._imported_export_names(stack, name)
+    )
+
+
 def _handlers(type_: str, own: Type) -> dict[str, Any]:
     def create(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, Attributes]:
         name = provisioners._physical_name(stack, logical_id, max_len=63)
@@ -203,8 +230,6 @@ def _without_system_tags(properties: dict[str, Any]) -> dict[str, Any]:
 
 def resources() -> list[dict[str, Any]]:
     """Every resource of every stack that stands, with the properties that it was last given."""
-    from ministack.services.cloudformation import _stacks
-
     return [
         {
             "stack": stack["StackName"],
@@ -213,7 +238,17 @@ def resources() -> list[dict[str, Any]]:
             "physical_id": one["PhysicalResourceId"],
             "properties": json.loads(json.dumps(one["Properties"], default=str)),
         }
-        for stack in _stacks.values()
+        for stack in service._stacks.values()
         if stack["StackStatus"] != "DELETE_COMPLETE"
         for logical_id, one in stack.get("_resources", {}).items()
+    ]
+
+
+def left_behind() -> list[dict[str, Any]]:
+    """Every resource that CloudFormation made, that still stands, and that no stack has any more."""
+    held = {(one["type"], one["physical_id"]) for one in resources()}
+    return [
+        {"stack": one.stack, "logical_id": one.logical_id, "type": one.type, "physical_id": one.physical_id}
+        for one in WORLD.all()
+        if one.stack and (one.type, one.physical_id) not in held
     ]

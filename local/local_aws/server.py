@@ -67,6 +67,7 @@ def _application() -> Callable[[Message, Receive, Send], Awaitable[None]]:
         "callers": lambda _: sorted(callers),
         "existing": existing.provide,
         "faults": faults,
+        "left-behind": lambda _: cloudformation.left_behind(),
         "resources": lambda _: cloudformation.resources(),
     }
 

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,6 @@ from cdk_slurm.spec import ClusterSpec, load
 if TYPE_CHECKING:
     from cdk_slurm.cli.rehearse_view import View
     from cdk_slurm.rehearsal import LocalAws, Stage
-    from cdk_slurm.rehearsal.stage import Assembly
 
 
 @click.command("rehearse")
@@ -35,8 +34,10 @@ def command(context: click.Context, file: Path, new: Path | None, keep: bool, en
     a file breaks a rule, a deployment fails, or the update would replace or delete something that holds data; 2 when
     a file cannot be read or the local AWS is not installed.
     """
-    old, *rest = [_sound(context, one) for one in (file, new) if one]
-    if any((one.region, one.account) != (old.region, old.account) for one in rest):
+    clusters = [(one, _sound(context, one)) for one in (file, new) if one]
+    specs = [spec for _, spec in clusters]
+    first = specs[0]
+    if any((one.region, one.account) != (first.region, first.account) for one in specs):
         raise click.UsageError(f"{file} and {new} are for different Regions or accounts: NEW would update nothing")
 
     # Rich and boto3 take a while to import.
@@ -44,76 +45,63 @@ def command(context: click.Context, file: Path, new: Path | None, keep: bool, en
     from cdk_slurm.rehearsal import CdkError, LocalAws, NotInstalledError, Stage
 
     view = View()
+    refused = True
     try:
         with _interrupted_by_signals():
-            aws = LocalAws(region=old.region, account=old.account, enforce_iam=enforce_iam, keep=keep)
-            left_running = False
+            aws = LocalAws(region=first.region, account=first.account, enforce_iam=enforce_iam, keep=keep)
+            kept = False
             try:
-                view.started(aws, [name for one in (old, *rest) for name in aws.provide(one)], enforce_iam)
-                stage = Stage(aws, view)
-                refused = _rehearse(view, aws, stage, file, old, new, rest[0] if rest else None, keep)
-                left_running = keep
+                view.started(aws, [name for one in specs for name in aws.provide(one)], enforce_iam)
+                try:
+                    refused = _rehearse(view, aws, Stage(aws, view), clusters, keep)
+                except CdkError as error:
+                    view.failed(error, aws.left_behind())
+                kept = keep
             finally:
-                if not left_running:
+                if not kept:
                     aws.stop()
     except NotInstalledError as error:
         raise click.UsageError(str(error)) from None
-    except CdkError as error:
-        view.failed(error)
-        context.exit(1)
     except KeyboardInterrupt:
         view.interrupted()
         context.exit(130)
-    if left_running:
+    if kept:
         view.left_running(aws)
+    else:
+        view.stopped()
     context.exit(1 if refused else 0)
 
 
-def _rehearse(
-    view: "View",
-    aws: "LocalAws",
-    stage: "Stage",
-    file: Path,
-    old: ClusterSpec,
-    new_file: Path | None,
-    new: ClusterSpec | None,
-    keep: bool,
-) -> bool:
-    """Deploy, update and destroy; returns whether the update is refused."""
+def _rehearse(view: "View", aws: "LocalAws", stage: "Stage", clusters: list[tuple[Path, ClusterSpec]], keep: bool) -> bool:
+    """Deploy the first cluster file, update it to the second, destroy; returns whether the update is refused."""
     from cdk_slurm.rehearsal import changes_between, describe
 
-    assembly = _timed(view, f"Synthesised {file}", lambda: stage.synthesise(file))
-    _timed(view, "Bootstrapped the account", lambda: stage.bootstrap(assembly))
-    seconds = _deployed(view, stage, assembly)
+    (file, spec), *rest = clusters
+    with view.timed(f"Synthesised {file}"):
+        assembly = stage.synthesise(file)
+    with view.timed("Bootstrapped the account"):
+        stage.bootstrap(assembly)
+    with view.following("Deploying"):
+        seconds = stage.deploy(assembly)
+    view.stands(describe(aws, spec.name, assembly.stacks), seconds)
     refused = False
-    if new and new_file:
-        successor = _timed(view, f"Synthesised {new_file}", lambda: stage.synthesise(new_file))
+    for new, spec in rest:
+        with view.timed(f"Synthesised {new}"):
+            successor = stage.synthesise(new)
         before = aws.resources()
-        seconds = _deployed(view, stage, successor)
+        with view.following("Updating"):
+            seconds = stage.deploy(successor)
+        view.stands(describe(aws, spec.name, successor.stacks), seconds)
         changes = changes_between(before, aws.resources(), old=assembly.stacks, new=successor.stacks)
-        left = sorted(set(assembly.stacks) - set(successor.stacks))
+        view.changed(changes, sorted(set(assembly.stacks) - set(successor.stacks)))
         refused = any(change.loses_data for change in changes)
-        assembly, old = successor, new
-    view.stands(describe(aws, old.name, assembly.stacks), seconds)
-    if new:
-        view.changed(changes, left)
+        assembly = successor
     if not keep:
         unprotected = [name for name in assembly.stacks if name not in assembly.protected]
         with view.following("Destroying"):
             stage.destroy(assembly, *unprotected)
         view.destroyed(aws.resources(), assembly)
     return refused
-
-
-def _deployed(view: "View", stage: "Stage", assembly: "Assembly") -> dict[str, float]:
-    with view.following("Deploying"):
-        return stage.deploy(assembly)
-
-
-def _timed(view: "View", text: str, work: Callable[[], "Assembly"] | Callable[[], None]) -> "Assembly":
-    with view.timed(text):
-        done = work()
-    return done  # type: ignore[return-value]
 
 
 def _sound(context: click.Context, file: Path) -> ClusterSpec:

@@ -13,12 +13,17 @@ from cdk_slurm.rehearsal.stage import Assembly
 
 _ENDED = ("_COMPLETE", "_FAILED")
 
+#: Columns where no terminal says how many there are: enough for a DNS name beside what it is of.
+_WIDTH_ELSEWHERE = 132
+
 
 class View:
     """Prints to a terminal, or line by line to wherever else the output goes."""
 
     def __init__(self) -> None:
         self._console = plain_console()
+        if not self._console.is_terminal:
+            self._console.width = _WIDTH_ELSEWHERE
         self._doing = ""
         self._stacks: dict[str, str] = {}
         self._status = self._console.status("")
@@ -44,6 +49,7 @@ class View:
     def following(self, doing: str) -> Iterator[None]:
         """Something that happens to stacks."""
         self._doing, self._stacks = doing, {}
+        self._console.print(doing)
         self._status = self._console.status(f"{doing} …")
         with self._status:
             yield
@@ -56,16 +62,32 @@ class View:
         self._stacks[name] = status
         self._status.update(f"{self._doing} {name}: {told}")
 
-    def failed(self, error: CdkError) -> None:
-        """A command of CDK's failed."""
-        self._console.print(f"{error.command} failed", style="bold red")
+    def failed(self, error: CdkError, left_behind: Iterable[Mapping[str, Any]]) -> None:
+        """A command of CDK's failed, and CloudFormation rolled back."""
+        console = self._console
+        console.print(f"{error.command} failed", style="bold red")
         for reason in error.reasons or [error.output.strip()[-4000:]]:
-            self._console.print(f"  {reason}", soft_wrap=True)
-        self._console.print("The local AWS is stopped; nothing of it is left.")
+            console.print(f"  {reason}", soft_wrap=True)
+        console.print()
+        rows = [(one["stack"], one["logical_id"], _short(one["type"]), one["physical_id"]) for one in left_behind]
+        title = "Left behind by the rollback, in no stack: what is retained"
+        print_table(console, title, ("Stack", "Resource", "Type", "Id"), rows)
+        for one in error.replacements:
+            if one.type in DATA_TYPES:
+                what = f"{one.stack}: {one.logical_id} ({_short(one.type)} {one.physical_id})"
+                self._refuse(f"{what} would be replaced by a new, empty one.")
 
     def interrupted(self) -> None:
         """Somebody wants it to end."""
-        self._console.print("Interrupted: the local AWS is stopped; nothing of it is left.", style="bold")
+        self._console.print("Interrupted.", style="bold")
+        self.stopped()
+
+    def stopped(self) -> None:
+        """The local AWS has ended."""
+        self._console.print("The local AWS is stopped; nothing of it is left.", style="bold")
+
+    def _refuse(self, why: str) -> None:
+        self._console.print(f"REFUSED  {why}\n", style="bold red", soft_wrap=True)
 
     def _line(self, text: str, told: str, style: str = "") -> None:
         self._console.print(f"  {text:<58} {told}", style=style, soft_wrap=True)
@@ -122,9 +144,9 @@ class View:
         print_table(
             console,
             "What the update did",
-            ("", "Resource", "Type", "Properties"),
+            ("", "Stack", "Resource", "Type", "Properties"),
             [
-                (change.action, f"{change.stack}: {change.path}", _short(change.type), ", ".join(change.properties))
+                (change.action, change.stack, change.path, _short(change.type), ", ".join(change.properties))
                 for change in sorted(changes, key=lambda one: (one.action, one.stack, one.path))
             ],
         )
@@ -134,7 +156,7 @@ class View:
             console.print(f"{name} is not of NEW: `cdk deploy` leaves it as it is, with all that is in it.\n")
         lost = [change for change in changes if change.loses_data]
         for change in lost:
-            console.print(f"REFUSED  {_refusal(change)}", style="bold red", soft_wrap=True)
+            self._refuse(_refusal(change))
         if not lost:
             console.print("Nothing that holds data was replaced or deleted.\n", style="bold green")
 
@@ -144,7 +166,6 @@ class View:
         self._console.print()
         rows: list[Row] = [(one["stack"], _short(one["type"]), one["physical_id"]) for one in kept]
         print_table(self._console, "Kept: data, in stacks that are protected", ("Stack", "Type", "Id"), rows)
-        self._console.print("The local AWS is stopped; nothing of it is left.", style="bold")
 
     def left_running(self, aws: LocalAws) -> None:
         """How to use the local AWS, and how to stop it."""

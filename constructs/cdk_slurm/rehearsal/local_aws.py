@@ -150,6 +150,11 @@ class LocalAws:
         found: list[dict[str, Any]] = self.ask("resources")
         return found
 
+    def left_behind(self) -> list[dict[str, Any]]:
+        """What CloudFormation made and let go of: as `resources`, without the properties."""
+        found: list[dict[str, Any]] = self.ask("left-behind")
+        return found
+
     def ask(self, way_in: str, body: Any = None) -> Any:
         """Use one of the ways in that AWS has not."""
         request = urllib.request.Request(f"{self.url}/_local_aws/{way_in}", data=json.dumps(body).encode())  # noqa: S310

@@ -19,13 +19,30 @@ _STACK = "AWS::CloudFormation::Stack"
 _NOT_COUNTED = (_STACK, "AWS::CDK::Metadata")
 
 
+@dataclass(frozen=True)
+class Replacement:
+    """A resource that CloudFormation began to replace."""
+
+    stack: str
+    logical_id: str
+    type: str
+    physical_id: str
+
+
 class CdkError(Exception):
     """A command of CDK's failed. The message is what CloudFormation and CDK said of it."""
 
-    def __init__(self, command: str, reasons: Sequence[str], output: str) -> None:
+    def __init__(
+        self, command: str, output: str, reasons: Sequence[str] = (), replacements: Sequence[Replacement] = ()
+    ) -> None:
         self.command = command
-        self.reasons = tuple(reasons)
         self.output = output
+        self.reasons = tuple(reasons)
+        """Why resources failed, the first failure of each stack first."""
+
+        self.replacements = tuple(replacements)
+        """What the failed update had begun to replace."""
+
         super().__init__("\n".join(self.reasons) or output.strip()[-2000:])
 
 
@@ -97,20 +114,14 @@ class Stage:
     def _watched(self, assembly: Assembly, command: str, *arguments: str) -> dict[str, float]:
         watch = _Watch(self.aws, assembly, self._observer)
         try:
-            self._run(
-                command, "--app", str(assembly.directory), "--no-notices", *arguments, reasons=watch.failures, beside=watch
-            )
-        finally:
-            watch.finish()
+            self._run(command, "--app", str(assembly.directory), "--no-notices", *arguments, beside=watch.look)
+        except CdkError as error:
+            watch.look()
+            raise CdkError(error.command, error.output, watch.failures, watch.replacements) from None
+        watch.look()
         return watch.seconds
 
-    def _run(
-        self,
-        command: str,
-        *arguments: str,
-        reasons: Callable[[], Sequence[str]] = tuple,
-        beside: "_Watch | None" = None,
-    ) -> str:
+    def _run(self, command: str, *arguments: str, beside: Callable[[], None] = lambda: None) -> str:
         environment = self.aws.environment | {
             "CDK_DISABLE_CLI_TELEMETRY": "true",
             "CDK_DISABLE_VERSION_CHECK": "1",
@@ -137,15 +148,14 @@ class Stage:
                         process.wait(_POLL_SECONDS)
                         break
                     except subprocess.TimeoutExpired:
-                        if beside:
-                            beside.look()
+                        beside()
             except BaseException:
                 os.killpg(process.pid, 9)
                 process.wait()
                 raise
         text = log.read_text("utf-8", errors="replace")
         if process.returncode != 0:
-            raise CdkError(f"cdk {command}", reasons(), text)
+            raise CdkError(f"cdk {command}", text)
         return text
 
 
@@ -157,57 +167,49 @@ class _Watch:
         self._totals = {name: _number(template) for name, template in assembly.stacks.items()}
         self._observer = observer
         self._shown: dict[str, tuple[str, int]] = {}
-        self._failures: list[str] = []
-        self._seen = {event["EventId"] for name in self._totals for event in self._events(name)}
-        self._ids = self._stack_ids()
+        # By its id a stack can be asked for its events when it is gone.
+        self._ids = {one["StackName"]: one["StackId"] for one in self._client.describe_stacks()["Stacks"]}
+        self._former = {event["EventId"] for name in self._totals for event in self._events(name)}
         self.seconds: dict[str, float] = {}
+        self.failures: list[str] = []
+        self.replacements: list[Replacement] = []
 
     def look(self) -> None:
         """Tell the observer what is new."""
+        self.failures, self.replacements = [], []
         for name, total in self._totals.items():
-            events = [event for event in self._events(name) if event["EventId"] not in self._seen]
+            events = [event for event in self._events(name) if event["EventId"] not in self._former]
             if not events:
                 continue
-            own = [event for event in events if event["ResourceType"] == _STACK]
+            self.seconds[name] = (events[-1]["Timestamp"] - events[0]["Timestamp"]).total_seconds()
+            statuses = [event["ResourceStatus"] for event in events if event["ResourceType"] == _STACK]
             done = {
                 event["LogicalResourceId"]
                 for event in events
-                if event["ResourceType"] not in _NOT_COUNTED and event["ResourceStatus"].endswith(("_COMPLETE", "_SKIPPED"))
+                if event["ResourceType"] not in _NOT_COUNTED
+                and event["ResourceStatus"].endswith(("_COMPLETE", "_SKIPPED"))
             }
-            status = own[-1]["ResourceStatus"] if own else ""
-            if self._shown.get(name) != (status, len(done)):
-                self._shown[name] = (status, len(done))
-                self._observer.stack(name, status, len(done), total)
-            self.seconds[name] = (events[-1]["Timestamp"] - events[0]["Timestamp"]).total_seconds()
-            self._failures += [
-                text
-                for event in events
-                if event["ResourceStatus"].endswith("_FAILED")
-                and (text := _told(name, event)) not in self._failures
+            state = (statuses[-1] if statuses else "", len(done))
+            if self._shown.get(name) != state:
+                self._shown[name] = state
+                self._observer.stack(name, *state, total)
+            self.failures += [_told(name, one) for one in events if one["ResourceStatus"].endswith("_FAILED")]
+            self.replacements += [
+                Replacement(name, one["LogicalResourceId"], one["ResourceType"], one["PhysicalResourceId"])
+                for one in events
+                if one.get("ResourceStatusReason", "").startswith(_REPLACING)
             ]
 
-    def finish(self) -> None:
-        """Look once more, when the command has ended."""
-        self.look()
-
-    def failures(self) -> list[str]:
-        """Why resources failed, the first failure first."""
-        self.look()
-        return self._failures
-
-    def _stack_ids(self) -> dict[str, str]:
-        found = self._client.describe_stacks()["Stacks"]
-        return {stack["StackName"]: stack["StackId"] for stack in found}
-
     def _events(self, name: str) -> list[dict[str, Any]]:
-        # By its id a stack can be asked for its events when it is gone.
-        for asked in filter(None, (getattr(self, "_ids", {}).get(name), name)):
-            try:
-                pages = self._client.get_paginator("describe_stack_events").paginate(StackName=asked)
-                return [event for page in pages for event in page["StackEvents"]][::-1]
-            except ClientError:
-                continue
-        return []
+        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=self._ids.get(name, name))
+        try:
+            return [event for page in pages for event in page["StackEvents"]][::-1]
+        except ClientError:  # there is no such stack yet
+            return []
+
+
+#: CloudFormation's words.
+_REPLACING = "Requested update requires the creation of a new physical resource"
 
 
 def read_assembly(directory: Path) -> Assembly:
