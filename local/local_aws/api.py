@@ -12,11 +12,11 @@ Operation = Callable[[dict[str, Any]], dict[str, Any]]
 
 def serve(service: str, *, target_prefix: str, operations: Mapping[str, Operation]) -> None:
     """Answer a JSON service's requests. An operation that is not among these is refused by its name."""
-    headers = {"Content-Type": "application/x-amz-json-1.1"}
 
     async def handle(
         _method: str, _path: str, request_headers: Mapping[str, str], body: bytes, _query: Any
     ) -> tuple[int, dict[str, str], bytes]:
+        headers = {"Content-Type": "application/x-amz-json-1.1"}  # MiniStack writes into them
         name = request_headers.get("x-amz-target", "").rpartition(".")[2]
         if name not in operations:
             return 501, headers, _error("NotImplemented", f"{service}:{name} is not served by the local AWS")

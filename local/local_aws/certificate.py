@@ -31,9 +31,7 @@ def trusted_certificate(directory: Path) -> dict[str, str]:
     written, secret = directory / "certificate.pem", directory / "certificate.key"
     secret.touch(mode=0o600)
     secret.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     written.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     trust = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "SSL_CERT_FILE")

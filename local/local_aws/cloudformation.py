@@ -77,9 +77,7 @@ def _replace(module: Any, name: str, ours: Callable[..., Any]) -> Callable[..., 
     return theirs
 
 
-def _join(
-    types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, Any], Resource | None], None]]
-) -> None:
+def _join(types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, Any], Resource | None], None]]) -> None:
     def asked(type_: str, operation: str, properties: dict[str, Any], standing: Resource | None) -> dict[str, Any]:
         _injected(type_, operation)
         sound = schemas.validated(type_, _without_system_tags(properties))
@@ -108,7 +106,7 @@ def _join(
         standing = WORLD.get(type_, physical_id)
         replaced = replacing(type_, old, new)
         sound = None if replaced else asked(type_, "update", new, standing)
-        done = their_update(type_, physical_id, old, new, stack, logical_id, old_attributes)
+        done: tuple[str, Attributes] = their_update(type_, physical_id, old, new, stack, logical_id, old_attributes)
         if sound is not None:
             if done[0] != physical_id:  # a custom resource may choose
                 WORLD.remove(type_, physical_id)

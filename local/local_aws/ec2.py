@@ -46,7 +46,9 @@ def install() -> None:
             "<cidrBlockState><state>associated</state></cidrBlockState></item>"
             for id_, cidr in _more_ranges(vpc["VpcId"])
         )
-        return str(told(vpc, *args, **kwargs)).replace("</cidrBlockAssociationSet>", f"{more}</cidrBlockAssociationSet>")
+        return str(told(vpc, *args, **kwargs)).replace(
+            "</cidrBlockAssociationSet>", f"{more}</cidrBlockAssociationSet>"
+        )
 
     ec2._vpc_fields_xml = fields
     # A default security group lets its own members in; here it would have nothing to close.
@@ -181,7 +183,9 @@ def _rule(direction: str) -> Type:
         authorize = getattr(client("ec2"), f"authorize_security_group_{direction}")
         made = authorize(GroupId=properties["GroupId"], IpPermissions=[_permission(properties)])
         if len(standing) == before:
-            raise ValueError(f"the specified rule already exists in {properties['GroupId']} (InvalidPermission.Duplicate)")
+            raise ValueError(
+                f"the specified rule already exists in {properties['GroupId']} (InvalidPermission.Duplicate)"
+            )
         id_ = made["SecurityGroupRules"][0]["SecurityGroupRuleId"]
         return id_, {"Id": id_}
 

@@ -61,5 +61,3 @@ def _network(network: dict[str, Any]) -> None:
 def _file_system(id_: str, type_: str, *, mount_name: str = "", root_volume_id: str = "") -> None:
     attributes = attributes_of(id_, type_, mount_name=mount_name, root_volume_id=root_volume_id)
     WORLD.add(Resource(FILE_SYSTEM, id_, {"FileSystemType": type_, "SubnetIds": []}, attributes))
-
-

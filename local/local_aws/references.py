@@ -37,6 +37,9 @@ def check_references(type_: str, properties: dict[str, Any]) -> None:
             raise ValueError(f"{type_} refers to '{id_}', which does not exist")
     for arn in _arns(properties, ":iam::", ":role/"):
         role_named(arn)
+    for arn in _arns(properties, ":iam::", ":policy/"):
+        if iam._lookup_policy(arn) is None:
+            raise ValueError(f"Policy {arn} does not exist or is not attachable.")
 
 
 def check_deletion(type_: str, physical_id: str) -> None:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
+import botocore.session
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import secretsmanager
 
@@ -89,7 +91,9 @@ def _update(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(properties: dict[str, Any], standing: Resource | None) -> None:
-    if standing is None and any(one.model["ClusterName"] == properties.get("ClusterName") for one in WORLD.all(CLUSTER)):
+    if standing is None and any(
+        one.model["ClusterName"] == properties.get("ClusterName") for one in WORLD.all(CLUSTER)
+    ):
         raise ValueError(f"Cluster with name {properties['ClusterName']} already exists")
     network = properties.get("VpcConfig", {})
     groups = properties["InstanceGroups"]
@@ -98,6 +102,7 @@ def _check(properties: dict[str, Any], standing: Resource | None) -> None:
         raise ValueError(f"Instance group names are not unique: {', '.join(names)}")
     _check_slurm(properties)
     for group in groups:
+        _check_types(group)
         own = group.get("OverrideVpcConfig") or network
         if own:
             require_one_vpc(own["Subnets"], own["SecurityGroupIds"], what=group["InstanceGroupName"])
@@ -110,6 +115,19 @@ def _check(properties: dict[str, Any], standing: Resource | None) -> None:
         _check_change(standing.properties["InstanceGroups"], groups)
 
 
+def _check_types(group: dict[str, Any]) -> None:
+    """CloudFormation's schema takes any text."""
+    types_ = [group["InstanceType"]] if "InstanceType" in group else group["InstanceRequirements"]["InstanceTypes"]
+    if wrong := [one for one in types_ if one not in _instance_types()]:
+        raise ValueError(f"Value '{wrong[0]}' at 'instanceType' is not an instance type of a SageMaker cluster")
+
+
+@cache
+def _instance_types() -> frozenset[str]:
+    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("ClusterInstanceType")
+    return frozenset(shape.metadata["enum"])
+
+
 def _check_slurm(properties: dict[str, Any]) -> None:
     slurm = [group["SlurmConfig"] for group in properties["InstanceGroups"] if "SlurmConfig" in group]
     if not slurm:
@@ -120,9 +138,7 @@ def _check_slurm(properties: dict[str, Any]) -> None:
             f"{controllers} Controller Groups found: SlurmConfig for InstanceGroups may only have one Controller Group"
         )
     if not controllers:
-        raise ValueError(
-            f"Cluster {properties.get('ClusterName')} has no InstanceGroup with Controller node type"
-        )
+        raise ValueError(f"Cluster {properties.get('ClusterName')} has no InstanceGroup with Controller node type")
     if any(one.get("PartitionNames") and one["NodeType"] != "Compute" for one in slurm):
         raise ValueError("Partitions can only be assigned to Compute node types")
 
@@ -259,7 +275,6 @@ def _key_needs(group: dict[str, Any]) -> Iterator[Need]:
         if key := storage.get("EbsVolumeConfig", {}).get("VolumeKmsKeyId"):
             yield Need("kms:CreateGrant", key, {"kms:GrantIsForAWSResource": "true"})
             yield Need("kms:DescribeKey", key)
-
 
 
 def _legacy_needs(parameters: dict[str, Any]) -> Iterator[Need]:

@@ -13,8 +13,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema_rs
-
 #: Properties on the way to a value; `*` is every item of a list or every key of a map.
 PropertyPath = tuple[str, ...]
 
@@ -121,7 +119,9 @@ def _from_text(value: str, wanted: Any) -> Any:
 
 
 @cache
-def _validator(type_: str) -> jsonschema_rs.Draft7Validator:
+def _validator(type_: str) -> Any:
+    import jsonschema_rs  # who only asks what is replaced does not have it
+
     # Patterns are of several dialects: where a string begins and ends is written in Java's in some.
     text = json.dumps(schema(type_)).replace(r"\\Z", "$").replace(r"\\A", "^")
     return jsonschema_rs.Draft7Validator(json.loads(text))

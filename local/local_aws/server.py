@@ -41,7 +41,7 @@ def serve(*, tls: bool, directory: Path) -> None:
         await asyncio.Event().wait()
 
     # With a trigger of its own, hypercorn leaves the signals alone: a graceful end could wait for ever.
-    asyncio.run(hypercorn(application, config, shutdown_trigger=forever))  # type: ignore[arg-type]
+    asyncio.run(hypercorn(application, config, shutdown_trigger=forever))
 
 
 def _application() -> Callable[[Message, Receive, Send], Awaitable[None]]:

@@ -32,6 +32,7 @@ class Resource:
 
     @property
     def name(self) -> str:
+        """Type and id, for people."""
         return f"{self.type} {self.physical_id}"
 
 
@@ -43,17 +44,21 @@ class World:
         self._lock = threading.RLock()
 
     def add(self, resource: Resource) -> None:
+        """Note that a resource stands, as it is now."""
         with self._lock:
             self._resources[resource.type, resource.physical_id] = resource
 
     def remove(self, type_: str, physical_id: str) -> None:
+        """Note that a resource has gone."""
         with self._lock:
             self._resources.pop((type_, physical_id), None)
 
     def get(self, type_: str, physical_id: str) -> Resource | None:
+        """A resource that stands; None where there is none."""
         return self._resources.get((type_, physical_id))
 
     def all(self, type_: str = "") -> list[Resource]:
+        """Every resource that stands, or every one of a type."""
         with self._lock:
             return [one for one in self._resources.values() if not type_ or one.type == type_]
 

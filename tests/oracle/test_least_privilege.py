@@ -16,8 +16,6 @@ from policy_sentry.util.arns import ARN
 WILDCARD_ACTIONS = {
     "*BucketPolicy*/CustomS3AutoDeleteObjects*": "CDK's own function that empties a bucket which its owner asked to be"
     " destroyed; only on that bucket.",
-    "CustomCDKBucketDeployment*ServiceRoleDefaultPolicy*/": "CDK's grantRead and grantReadWrite; only on the two"
-    " buckets that are named beside them.",
 }
 EVERY_RESOURCE = {
     "NetworkS3Endpoint*/ReadObjects": "An endpoint's policy grants nothing: it bounds what a principal's own policy"
@@ -178,7 +176,7 @@ def test_every_role_is_judged(example):
     roles = {name.partition("/")[2] for name, _, _ in example.resources("AWS::IAM::Role")}
     assert roles
     assert roles <= {one.where.partition("/")[0] for one in allows(example)}
-    functions = [name for name in roles if name.startswith(("AWS679f", "CustomCDKBucketDeployment", "CustomS3Auto"))]
+    functions = [name for name in roles if name.startswith(("AWS679f", "LifecycleUploadRole", "CustomS3Auto"))]
     assert functions
 
 

@@ -17,6 +17,8 @@ tomllib = importlib.import_module("tomllib" if sys.version_info >= (3, 11) else 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 RUN_TIME = [Requirement(text) for text in PROJECT["project"]["dependencies"]]
 DEVELOPMENT = [Requirement(text) for text in PROJECT["dependency-groups"]["dev"]]
+LOCAL_AWS = [Requirement(text) for text in PROJECT["dependency-groups"]["local-aws"]]
+FILES = ("requirements.txt", "requirements-dev.txt", "local/requirements.txt")
 
 
 def lines(name: str) -> list[str]:
@@ -42,6 +44,7 @@ def versions(name: str) -> dict[str, list[str]]:
     [
         *(pytest.param("requirements.txt", one, id=one.name) for one in RUN_TIME),
         *(pytest.param("requirements-dev.txt", one, id=one.name) for one in DEVELOPMENT),
+        *(pytest.param("local/requirements.txt", one, id=f"local-{one.name}") for one in LOCAL_AWS),
     ],
 )
 def test_a_dependency_is_pinned_inside_its_range(file, wanted):
@@ -50,11 +53,11 @@ def test_a_dependency_is_pinned_inside_its_range(file, wanted):
     assert all(wanted.specifier.contains(one) for one in pinned), pinned
 
 
-@pytest.mark.parametrize("file", ["requirements.txt", "requirements-dev.txt"])
+@pytest.mark.parametrize("file", FILES)
 def test_every_pin_says_where_it_comes_from(file):
     """What `make lock` wrote: no line by hand, and nothing that nobody asks for."""
-    known = set(versions("requirements.txt")) | set(versions("requirements-dev.txt"))
-    asked = {"cdk-slurm", "cdk-slurm:dev"}
+    known = {name for one in FILES for name in versions(one)}
+    asked = {"cdk-slurm", "cdk-slurm:dev", "cdk-slurm:local-aws"}
     reasons: dict[str, list[str]] = {}
     current = ""
     for line in lines(file):
@@ -81,6 +84,27 @@ def test_these_tests_run_with_the_pinned_versions():
     here = pins("requirements.txt") + pins("requirements-dev.txt")
     wanted = {pin.name: str(pin.specifier)[2:] for pin in here if pin.marker is None or pin.marker.evaluate()}
     assert {name: version(name) for name in wanted} == wanted
+
+
+def test_the_local_aws_is_of_one_version():
+    """It reaches into MiniStack, and what is in there is nobody's promise."""
+    [ministack] = [one for one in LOCAL_AWS if one.name == "ministack"]
+    assert [one.operator for one in ministack.specifier] == ["=="]
+    # What both environments read facts from is of the same version in both.
+    here, there = versions("requirements-dev.txt") | versions("requirements.txt"), versions("local/requirements.txt")
+    assert {name: there[name] for name in ("cfn-lint", "moto")} == {name: here[name] for name in ("cfn-lint", "moto")}
+
+
+def test_what_functions_of_node_use_is_pinned():
+    package = json.loads((ROOT / "local" / "package.json").read_text("utf-8"))
+    text = (ROOT / "local" / "package-lock.json").read_text("utf-8")
+    lock = json.loads(text)["packages"]
+    assert lock[""]["dependencies"] == package["dependencies"]
+    for name, version_ in package["dependencies"].items():
+        assert re.fullmatch(r"\d+\.\d+\.\d+", version_)
+        assert lock[f"node_modules/{name}"]["version"] == version_
+    assert all(one.get("integrity", "").startswith("sha512-") for name, one in lock.items() if name)
+    assert "http:" not in text and "https:" not in text, "it names a registry's host"
 
 
 def test_node_and_the_cdk_command_line_are_pinned():

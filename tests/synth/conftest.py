@@ -189,6 +189,15 @@ class Template:
         assert len(found) == 1, f"{len(found)} resources of {type} with {properties}"
         return found[0]
 
+    def policies_of(self, role: Resource) -> list[Resource]:
+        """The policies of this template that a role has, whichever of the two names the other."""
+        return [
+            policy
+            for policy in (*self.all("AWS::IAM::ManagedPolicy"), *self.all("AWS::IAM::Policy"))
+            if policy.ref in role.properties.get("ManagedPolicyArns", ())
+            or role.ref in policy.properties.get("Roles", ())
+        ]
+
     @property
     def outputs(self) -> dict[str, Any]:
         """Outputs that are for people, not for other stacks."""

@@ -276,7 +276,7 @@ def test_the_cluster_is_made_when_its_scripts_and_permissions_are_there(synthesi
     [role] = {group["ExecutionRole"]["Fn::GetAtt"][0] for group in cluster.properties["InstanceGroups"]}
     upload = template.one("Custom::CDKBucketDeployment")
     assert {upload.id, role} <= cluster.depends_on
-    attached = [policy.id for policy in template.all("AWS::IAM::ManagedPolicy")]
+    attached = [policy.id for policy in template.policies_of(template.resources[role])]
     assert attached
     assert set(attached) <= cluster.depends_on
     # Where the network is ours, its routes are there too: the whole stack is.

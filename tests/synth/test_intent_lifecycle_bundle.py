@@ -1,4 +1,4 @@
-"""The lifecycle bundle: where it lies, what is in it, and when its name changes."""
+"""The lifecycle bundle: where it lies, what is in it, who uploads it, and when its name changes."""
 
 import json
 import os
@@ -8,9 +8,13 @@ from pathlib import Path
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_deployment as s3_deployment
 from botocore.session import get_session
 
-from cdk_slurm.hyperpod import LifecycleBundle
+from cdk_slurm.hyperpod import HyperPodCluster, LifecycleBundle
+from cdk_slurm.network import TrainingNetwork
+from cdk_slurm.spec import ComputeGroup, HyperPodConfig
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "lifecycle_scripts"
 ACCOUNT = "111122223333"
@@ -110,6 +114,131 @@ def files_in(directory):
 
 def instance_groups(assembly):
     return assembly["cluster"].one("AWS::SageMaker::Cluster").properties["InstanceGroups"]
+
+
+# Who uploads it
+
+
+def function_of(template, upload):
+    return template.resources[upload.properties["ServiceToken"]["Fn::GetAtt"][0]]
+
+
+def role_of(template, upload):
+    """The role of the function behind an upload."""
+    return template.resources[function_of(template, upload).properties["Role"]["Fn::GetAtt"][0]]
+
+
+def statements(policy):
+    return policy.properties["PolicyDocument"]["Statement"]
+
+
+def test_an_upload_may_do_what_it_does_and_no_more(synthesise, any_cluster):
+    """CDK would grant reading, writing and deleting everything in both buckets."""
+    assembly = synthesise.example(any_cluster)
+    template = assembly["cluster"]
+    upload = template.one("Custom::CDKBucketDeployment")
+    [assets] = {assembly.text(name) for name in upload.properties["SourceBucketNames"]}
+    bucket = f"${{{template.one('AWS::S3::Bucket').id}.Arn}}"
+    key = synthesise.description(any_cluster).kms_key
+    role = role_of(template, upload)
+    [policy] = template.policies_of(role)
+    assert [one | {"Resource": assembly.text(one["Resource"])} for one in statements(policy)] == [
+        {"Effect": "Allow", "Sid": sid, "Action": action, "Resource": resource}
+        for sid, action, resource in [
+            ("ReadAssets", "s3:GetObject", f"arn:aws:s3:::{assets}/*"),
+            ("Compare", "s3:ListBucket", bucket),
+            ("Write", "s3:PutObject", f"{bucket}/lifecycle/*"),
+            *([("Encrypt", "kms:GenerateDataKey", key)] if key else []),
+        ]
+    ]
+    # Nor is anything granted elsewhere: in the role, by AWS's policies, by a bucket's.
+    assert "Policies" not in role.properties
+    awss = [assembly.text(arn) for arn in role.properties["ManagedPolicyArns"] if arn != policy.ref]
+    assert awss == ["arn:${AWS::Partition}:iam::aws:policy/service-role/AWSLambdaBasicExecutionRole"]
+    assert role.id not in json.dumps([resource.body for resource in template.all("AWS::S3::BucketPolicy")])
+
+
+def test_an_upload_deletes_nothing(synthesise, any_cluster):
+    """Running nodes and a rollback come back to what was uploaded before."""
+    template = synthesise.example(any_cluster)["cluster"]
+    policies = template.policies_of(role_of(template, template.one("Custom::CDKBucketDeployment")))
+    actions = [action for policy in policies for one in statements(policy) for action in listed(one["Action"])]
+    assert actions
+    assert not [action for action in actions if "delete" in action.lower() or "*" in action]
+
+
+def listed(value):
+    return value if isinstance(value, list) else [value]
+
+
+@pytest.fixture(scope="module")
+def two_clusters(synthesise):
+    """Two clusters in one stack."""
+
+    def build(stack):
+        network = TrainingNetwork(stack, "Network", availability_zone="us-west-2a")
+        config = HyperPodConfig(compute=(ComputeGroup(**WORKER),))
+        for name in ("first", "second"):
+            HyperPodCluster(stack, name, cluster_name=name, network=network, config=config)
+
+    return synthesise.in_stack(build)
+
+
+def test_clusters_of_one_stack_have_one_upload_role(two_clusters):
+    """CDK gives their uploads one function, which has one role."""
+    uploads = two_clusters.all("Custom::CDKBucketDeployment")
+    assert len(uploads) == 2
+    [role] = {role_of(two_clusters, upload).id for upload in uploads}
+    functions = [one for one in two_clusters.all("AWS::Lambda::Function") if one.att("Arn") in service_tokens(uploads)]
+    assert [function.properties["Role"] for function in functions] == [two_clusters.resources[role].att("Arn")]
+
+
+def service_tokens(uploads):
+    return [upload.properties["ServiceToken"] for upload in uploads]
+
+
+def test_each_upload_waits_for_the_policy_of_its_own_bundle(two_clusters):
+    """The function may be there already, for another bundle, and may not yet write this one's bucket."""
+    uploads = two_clusters.all("Custom::CDKBucketDeployment")
+    policies = two_clusters.policies_of(role_of(two_clusters, uploads[0]))
+    assert len(policies) == len(uploads)
+    for upload in uploads:
+        bucket = two_clusters.resources[upload.properties["DestinationBucketName"]["Ref"]]
+        [own] = [policy for policy in policies if bucket.id in json.dumps(policy.body)]
+        [write] = [one["Resource"] for one in statements(own) if one["Action"] == "s3:PutObject"]
+        assert write == {"Fn::Join": ["", [bucket.att("Arn"), "/lifecycle/*"]]}
+        assert own.id in upload.depends_on
+
+
+@pytest.mark.parametrize("order", ["ours-first", "theirs-first"])
+def test_an_upload_of_somebody_elses_keeps_its_function_and_its_grants(synthesise, order):
+    """CDK has one function for uploads with the same memory: with ours, theirs would be refused what it does."""
+
+    def ours(stack):
+        LifecycleBundle(stack, "Bundle", cluster_name="c", files={})
+
+    def theirs(stack):
+        page = s3_deployment.Source.data("index.html", "Hello")
+        s3_deployment.BucketDeployment(stack, "Site", destination_bucket=s3.Bucket(stack, "Pages"), sources=[page])
+
+    def build(stack):
+        for add in (ours, theirs) if order == "ours-first" else (theirs, ours):
+            add(stack)
+
+    template = synthesise.in_stack(build)
+    [their_bucket] = [bucket for bucket in template.all("AWS::S3::Bucket") if "BucketName" not in bucket.properties]
+    their_upload = template.one("Custom::CDKBucketDeployment", DestinationBucketName=their_bucket.ref)
+    [our_upload] = [one for one in template.all("Custom::CDKBucketDeployment") if one.id != their_upload.id]
+    assert function_of(template, their_upload).id != function_of(template, our_upload).id
+    their_role, our_role = role_of(template, their_upload), role_of(template, our_upload)
+    assert their_role.id != our_role.id
+    [granted] = template.policies_of(their_role)
+    [write] = [one for one in statements(granted) if "s3:PutObject" in one["Action"]]
+    assert "s3:DeleteObject*" in write["Action"]
+    assert their_bucket.att("Arn") in write["Resource"]
+    [policy] = template.policies_of(our_role)
+    assert {one["Sid"] for one in statements(policy)} == {"ReadAssets", "Compare", "Write"}
+    assert their_bucket.id not in json.dumps(policy.body)
 
 
 # cluster.json

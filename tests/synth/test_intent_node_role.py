@@ -17,7 +17,7 @@ def node_role(assembly):
 
 def statements(assembly):
     """Statements of the node role's own policy by their ids, with `text` of each resource."""
-    [policy] = assembly["cluster"].all("AWS::IAM::ManagedPolicy")
+    [policy] = assembly["cluster"].policies_of(node_role(assembly))
     assert policy.ref in node_role(assembly).properties["ManagedPolicyArns"]
     return {
         statement["Sid"]: statement | {"Resource": [assembly.text(arn) for arn in listed(statement["Resource"])]}
@@ -39,7 +39,7 @@ def test_the_role_has_hyperpods_policy_and_one_of_ours(synthesise):
     assembly = synthesise()
     hyperpods, ours = node_role(assembly).properties["ManagedPolicyArns"]
     assert assembly.text(hyperpods) == "arn:${AWS::Partition}:iam::aws:policy/AmazonSageMakerClusterInstanceRolePolicy"
-    assert ours == assembly["cluster"].one("AWS::IAM::ManagedPolicy").ref
+    assert [ours] == [policy.ref for policy in assembly["cluster"].policies_of(node_role(assembly))]
     assert "Policies" not in node_role(assembly).properties
 
 

@@ -5,17 +5,16 @@ CloudFormation's schemas, as cfn-lint ships them, and the CDK command line's dat
 Only the second knows what is within FSx's configurations, and `cdk diff` does not say it.
 """
 
-import gzip
 import json
 import shutil
-from functools import cache
 from pathlib import Path
 
-import cfnlint.data.schemas
 import pytest
 
 import cdk_slurm.hyperpod.lifecycle_bundle
+from cdk_slurm.rehearsal import DATA_TYPES
 from cdk_slurm.spec import ClusterSpec
+from local_aws.schemas import replacing_paths, values_at
 from stacks import ClusterStacks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -33,7 +32,6 @@ PRECIOUS = {
     "AWS::SageMaker::Cluster",
     "AWS::SecretsManager::Secret",
 }
-DATA = {"AWS::FSx::FileSystem", "AWS::RDS::DBInstance", "AWS::S3::Bucket", "AWS::SecretsManager::Secret"}
 
 KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 WORKER = {"name": "worker", "type": "ml.c5.4xlarge", "count": 2}
@@ -211,7 +209,7 @@ def test_data_that_a_change_takes_out_of_its_stack_is_kept(before, after, change
     for where, (type_, _) in lost(before, after(REPLACING[change][0])).items():
         stack, _, id = where.partition("/")
         resource = before.templates[stack].resources[id]
-        if type_ in DATA and stack != "c-cluster":  # whose bucket holds scripts only
+        if type_ in DATA_TYPES and stack != "c-cluster":  # whose bucket holds scripts only
             assert resource.kept == ("Retain", "Retain")
 
 
@@ -240,7 +238,7 @@ def why_lost(before, after, stack, resource, changed, already_lost):
     successor = changed.resources[resource.id]
     if successor.type != resource.type:
         return f"becomes a {successor.type}"
-    for path in replacing_properties(resource.type):
+    for path in replacing_paths(resource.type):
         old = named(before, stack, values_at(resource.properties, path))
         new = named(after, stack, values_at(successor.properties, path))
         if old != new:
@@ -254,16 +252,6 @@ def exports_lost(before, after):
     """CloudFormation refuses to take away what another stack imports, and that stack is updated later."""
     names = [{name for template in assembly for name in template.exports} for assembly in (before, after)]
     return names[0] - names[1]
-
-
-def values_at(value, path):
-    """Every value at a path, in which `*` is every item of a list."""
-    if not path:
-        return [value]
-    first, *rest = path
-    if first == "*":
-        return [found for item in (value if isinstance(value, list) else []) for found in values_at(item, rest)]
-    return values_at(value[first], rest) if isinstance(value, dict) and first in value else []
 
 
 def named(assembly, stack, value):
@@ -285,50 +273,3 @@ def named(assembly, stack, value):
             ]
             return named(assembly, exporter, exported)
     return {key: named(assembly, stack, item) for key, item in value.items()}
-
-
-# What replaces
-
-
-@cache
-def replacing_properties(type_):
-    """Paths of the properties whose change replaces a resource of a type."""
-    return sorted({*by_schema(type_), *by_documentation(type_)})
-
-
-def by_schema(type_):
-    schemas = Path(cfnlint.data.schemas.__file__).parent
-    hashes = json.loads((schemas / "providers/us-west-2.json").read_text("utf-8"))
-    if type_ not in hashes:  # a custom resource
-        return set()
-    schema = json.loads((schemas / f"resources/{hashes[type_]}.json").read_text("utf-8"))
-    paths = schema.get("createOnlyProperties", [])
-    return {tuple(path.removeprefix("/properties/").split("/")) for path in paths}
-
-
-@cache
-def database():
-    """What the CDK command line knows of resources and of the types of their properties."""
-    packed = ROOT / "node_modules/aws-cdk/db.json.gz"
-    tables = json.loads(gzip.decompress(packed.read_bytes()))["schema"]
-    resources = {one["cloudFormationType"]: one["properties"] for one in tables["resource"]["entities"]}
-    types = {one["$id"]: one["properties"] for one in tables["typeDefinition"]["entities"]}
-    return resources, types
-
-
-def by_documentation(type_):
-    resources, types = database()
-
-    def walk(properties, path, seen):
-        for name, definition in properties.items():
-            here = (*path, name)
-            if definition.get("causesReplacement") == "yes":
-                yield here
-            kind = definition["type"]
-            if kind["type"] in ("array", "map"):
-                here, kind = (*here, "*"), kind["element"]
-            reference = kind["reference"]["$ref"] if kind["type"] == "ref" else None
-            if reference and reference not in seen:
-                yield from walk(types[reference], here, seen | {reference})
-
-    return set(walk(resources.get(type_, {}), (), frozenset()))

@@ -72,7 +72,9 @@ def command(context: click.Context, file: Path, new: Path | None, keep: bool, en
     context.exit(1 if refused else 0)
 
 
-def _rehearse(view: "View", aws: "LocalAws", stage: "Stage", clusters: list[tuple[Path, ClusterSpec]], keep: bool) -> bool:
+def _rehearse(
+    view: "View", aws: "LocalAws", stage: "Stage", clusters: list[tuple[Path, ClusterSpec]], keep: bool
+) -> bool:
     """Deploy the first cluster file, update it to the second, destroy; returns whether the update is refused."""
     from cdk_slurm.rehearsal import changes_between, describe
 

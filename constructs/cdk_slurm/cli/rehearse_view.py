@@ -33,7 +33,9 @@ class View:
     def started(self, aws: LocalAws, stand_ins: Sequence[str], enforce_iam: bool) -> None:
         """The local AWS is up."""
         judged = ", every call judged by IAM" if enforce_iam else ""
-        self._console.print(f"AWS on this machine: {aws.url}, {aws.region}, account {aws.account}{judged}", style="bold")
+        self._console.print(
+            f"AWS on this machine: {aws.url}, {aws.region}, account {aws.account}{judged}", style="bold"
+        )
         if stand_ins:
             self._console.print(f"Standing in for what exists already: {', '.join(dict.fromkeys(stand_ins))}")
 

@@ -1,7 +1,7 @@
 """How a summary looks."""
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from cdk_slurm.cli.assembly import Assembly
 from cdk_slurm.cli.tables import Row, plain_console, print_table

@@ -7,21 +7,30 @@ from pathlib import Path
 from typing import Any
 
 import aws_cdk as cdk
+from aws_cdk import aws_iam as iam
 from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_assets as s3_assets
 from aws_cdk import aws_s3_deployment as s3_deployment
 from constructs import Construct, IDependable
 
-from cdk_slurm.findings import BUCKET_DEPLOYMENT, acknowledge_provider, log_group, shown
+from cdk_slurm.findings import (
+    BUCKET_DEPLOYMENT,
+    acknowledge,
+    acknowledge_provider,
+    function_logging,
+    log_group,
+    shown,
+)
 from cdk_slurm.rules.service_model import regions
 from cdk_slurm.storage.data_bucket import private_bucket
 
 _PREFIX = "lifecycle"
 _BUCKET_NAME_LENGTH = 63
 
-# What the upload function may do on the buckets it reads and writes, as CDK grants it.
-_UPLOAD_ACTIONS = ("s3:GetBucket", "s3:GetObject", "s3:List", "s3:Abort", "s3:DeleteObject")
-_UPLOAD_KEY_ACTIONS = ("kms:GenerateDataKey", "kms:ReEncrypt")
+#: Memory of the upload function, in MiB. CDK has one function for all deployments of a stack with the same memory,
+#: with the first one's role: a size that nobody chooses keeps ours, which may do little, to itself.
+_UPLOAD_MEMORY_MIB = 320
+_UPLOAD_ROLE = "LifecycleUploadRole"
 
 
 class LifecycleBundle(Construct):
@@ -65,6 +74,8 @@ class LifecycleBundle(Construct):
         self.bucket = bucket
         self.key_prefix = f"{_PREFIX}/{_content_hash(stack, scripts, files)}"
         asset = s3_assets.Asset(self, "Scripts", path=str(scripts), exclude=["**/__pycache__"])
+        role = _upload_role(stack)
+        policy = self._upload_policy(role, asset.bucket, kms_key_arn)
         upload = s3_deployment.BucketDeployment(
             self,
             "Upload",
@@ -76,21 +87,40 @@ class LifecycleBundle(Construct):
             ],
             prune=False,
             retain_on_delete=True,
+            memory_limit=_UPLOAD_MEMORY_MIB,
+            # CDK grants reading, writing and deleting everything in both buckets; ours is what an upload takes.
+            role=role.without_policy_updates(),
             log_group=log_group(self, "UploadLog"),
         )
+        upload.node.add_dependency(policy)
         self.uploaded = upload
-        acknowledge_provider(
+        acknowledge_provider(self, BUCKET_DEPLOYMENT, "AwsSolutions-L1")
+
+    def _upload_policy(self, role: iam.IRole, assets: s3.IBucket, kms_key_arn: str | None) -> iam.ManagedPolicy:
+        read = assets.arn_for_objects("*")
+        written = self.bucket.arn_for_objects(f"{_PREFIX}/*")
+        policy = iam.ManagedPolicy(
             self,
-            BUCKET_DEPLOYMENT,
-            "AwsSolutions-L1",
-            "NIST.800.53.R5-IAMNoInlinePolicy",
-            *(f"AwsSolutions-IAM5[Action::{action}*]" for action in _UPLOAD_ACTIONS),
-            *(f"AwsSolutions-IAM5[Action::{action}*]" for action in _UPLOAD_KEY_ACTIONS if kms_key_arn),
-            *(
-                f"AwsSolutions-IAM5[Resource::{shown(self, source.arn_for_objects('*'))}]"
-                for source in (bucket, asset.bucket)
-            ),
+            "UploadPolicy",
+            description="What the upload of lifecycle scripts takes",
+            roles=[role],
+            statements=[
+                iam.PolicyStatement(sid="ReadAssets", actions=["s3:GetObject"], resources=[read]),
+                iam.PolicyStatement(sid="Compare", actions=["s3:ListBucket"], resources=[self.bucket.bucket_arn]),
+                iam.PolicyStatement(sid="Write", actions=["s3:PutObject"], resources=[written]),
+            ],
         )
+        if kms_key_arn:
+            policy.add_statements(
+                iam.PolicyStatement(sid="Encrypt", actions=["kms:GenerateDataKey"], resources=[kms_key_arn])
+            )
+        for resource in (read, written):
+            acknowledge(
+                policy,
+                "Names of objects are hashes of their content; the buckets are named.",
+                f"AwsSolutions-IAM5[Resource::{shown(self, resource)}]",
+            )
+        return policy
 
     @property
     def s3_uri(self) -> str:
@@ -103,6 +133,23 @@ def lifecycle_scripts() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "lifecycle_scripts"
     return installed if installed.is_dir() else package.parents[1] / "lifecycle_scripts"
+
+
+def _upload_role(stack: cdk.Stack) -> iam.Role:
+    """The role of the stack's one upload function, which all bundles of the stack add to."""
+    existing = stack.node.try_find_child(_UPLOAD_ROLE)
+    if isinstance(existing, iam.Role):
+        return existing
+    logs = iam.ManagedPolicy.from_aws_managed_policy_name("service-role/AWSLambdaBasicExecutionRole")
+    role = iam.Role(
+        stack,
+        _UPLOAD_ROLE,
+        description="Uploads lifecycle scripts while a stack is deployed",
+        assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"),
+        managed_policies=[logs],
+    )
+    acknowledge(role, "It only lets the function write its log.", function_logging(stack))
+    return role
 
 
 def _bucket_name(cluster_name: str, stack: cdk.Stack) -> str:

@@ -15,6 +15,7 @@ from cdk_slurm.findings import (
     INLINE_POLICY,
     acknowledge,
     acknowledge_provider,
+    function_logging,
     log_group,
     report,
 )
@@ -341,7 +342,7 @@ class TrainingNetwork(Construct):
                 ),
             )
             acknowledge(closing, INLINE_POLICY, "NIST.800.53.R5-IAMNoInlinePolicy")
-        acknowledge_provider(self, AWS_CUSTOM_RESOURCE)
+        acknowledge_provider(self, AWS_CUSTOM_RESOURCE, function_logging(self))
         acknowledge(
             self._vpc,
             "CloudFormation cannot say it; two custom resources take the group's rules away.",

@@ -85,9 +85,7 @@ def _change(
         yield Change(**told, action="deleted", kept=definition.get("DeletionPolicy") in _KEEPING)
     else:
         names = was["properties"].keys() | now["properties"].keys()
-        differing = tuple(
-            sorted(name for name in names if was["properties"].get(name) != now["properties"].get(name))
-        )
+        differing = tuple(sorted(name for name in names if was["properties"].get(name) != now["properties"].get(name)))
         if was["physical_id"] != now["physical_id"] or was["type"] != now["type"]:
             kept = definition.get("UpdateReplacePolicy") in _KEEPING
             yield Change(**told, action="replaced", properties=differing, kept=kept)

@@ -110,6 +110,4 @@ def _buckets(aws: LocalAws) -> dict[str, int]:
 
 def _outputs(aws: LocalAws, stack: str) -> dict[str, str]:
     [told] = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    return {
-        one["OutputKey"]: one["OutputValue"] for one in told.get("Outputs", ()) if not one.get("ExportName")
-    }
+    return {one["OutputKey"]: one["OutputValue"] for one in told.get("Outputs", ()) if not one.get("ExportName")}

@@ -16,6 +16,9 @@ from types import TracebackType
 from typing import Any
 
 import boto3
+import botocore.session
+from botocore.config import Config
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES
 
 from cdk_slurm.rehearsal.existing import what_exists
 from cdk_slurm.spec import ClusterSpec
@@ -63,6 +66,7 @@ class LocalAws:
             )
         self.account = account or EXAMPLE_ACCOUNT
         self.region = region
+        self._clients: dict[str, Any] = {}
         self.directory = Path(tempfile.mkdtemp(prefix="cdk-slurm-"))
         home = self.directory / "home"
         home.mkdir()
@@ -71,12 +75,15 @@ class LocalAws:
             "AWS_ACCESS_KEY_ID": self.account,
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_DEFAULT_REGION": region,  # boto3 reads this one, everybody else the other
             "AWS_REGION": region,
             "AWS_SECRET_ACCESS_KEY": secrets.token_hex(20),
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "HOME": str(home),
             "TMPDIR": str(self.directory),
         }
+        secret = self.environment["AWS_SECRET_ACCESS_KEY"]
+        self._session = boto3.Session(self.account, secret, region_name=region, botocore_session=_session_of_nobody())
         command = [str(python), "-m", "local_aws", str(self.directory), "--region", region, "--account", self.account]
         command += ["--enforce-iam"] if enforce_iam else []
         command += [] if keep else ["--while-stdin-is-open"]
@@ -127,13 +134,15 @@ class LocalAws:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def client(self, service: str) -> Any:
-        """A boto3 client, as the account's root user."""
-        session = boto3.Session(
-            aws_access_key_id=self.account,
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-            region_name=self.region,
-        )
-        return session.client(service, endpoint_url=self.url, verify=self._certificate or False)
+        """A boto3 client, as the account's root user; the same one whenever it is asked for."""
+        if service not in self._clients:  # making one reads megabytes
+            self._clients[service] = self._session.client(
+                service,
+                endpoint_url=self.url,
+                verify=self._certificate or False,
+                config=Config(proxies={}),
+            )
+        return self._clients[service]
 
     def provide(self, spec: ClusterSpec) -> list[str]:
         """Make stand-ins for what a description says exists already; returns their ids."""
@@ -195,6 +204,16 @@ class LocalAws:
         if self._process.poll() is not None or time.monotonic() > deadline:
             text = self.log.read_text("utf-8", errors="replace")[-2000:]
             raise RuntimeError(f"The local AWS did not start:\n{text}")
+
+
+def _session_of_nobody() -> Any:
+    """A session of botocore's that reads neither the environment nor a file of the user's."""
+    variables = {
+        name: (None, None, default, conversion)
+        for name, (_, _, default, conversion) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+    }
+    files = dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+    return botocore.session.Session(session_vars=variables | files)
 
 
 def _interpreters() -> Path:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from cdk_slurm.rehearsal.local_aws import CHECKOUT, LocalAws, NotInstalledError
 
-_POLL_SECONDS = 0.25
+_POLL_SECONDS = 0.5
 
 _STACK = "AWS::CloudFormation::Stack"
 #: What has events and is no resource of a template, or is none in AWS.
@@ -167,44 +167,68 @@ class _Watch:
         self._totals = {name: _number(template) for name, template in assembly.stacks.items()}
         self._observer = observer
         self._shown: dict[str, tuple[str, int]] = {}
-        # By its id a stack can be asked for its events when it is gone.
-        self._ids = {one["StackName"]: one["StackId"] for one in self._client.describe_stacks()["Stacks"]}
-        self._former = {event["EventId"] for name in self._totals for event in self._events(name)}
+        self._states = self._told_states()
+        self._former = {event["EventId"] for id_ in self._states for event in self._events(id_)}
         self.seconds: dict[str, float] = {}
-        self.failures: list[str] = []
-        self.replacements: list[Replacement] = []
+        self._failures: dict[str, list[str]] = {}
+        self._replacements: dict[str, list[Replacement]] = {}
+
+    @property
+    def failures(self) -> list[str]:
+        """Why resources failed, by stack and in order."""
+        return [one for found in self._failures.values() for one in found]
+
+    @property
+    def replacements(self) -> list[Replacement]:
+        """What CloudFormation began to replace."""
+        return [one for found in self._replacements.values() for one in found]
 
     def look(self) -> None:
-        """Tell the observer what is new."""
-        self.failures, self.replacements = [], []
-        for name, total in self._totals.items():
-            events = [event for event in self._events(name) if event["EventId"] not in self._former]
-            if not events:
-                continue
-            self.seconds[name] = (events[-1]["Timestamp"] - events[0]["Timestamp"]).total_seconds()
-            statuses = [event["ResourceStatus"] for event in events if event["ResourceType"] == _STACK]
-            done = {
-                event["LogicalResourceId"]
-                for event in events
-                if event["ResourceType"] not in _NOT_COUNTED
-                and event["ResourceStatus"].endswith(("_COMPLETE", "_SKIPPED"))
-            }
-            state = (statuses[-1] if statuses else "", len(done))
-            if self._shown.get(name) != state:
-                self._shown[name] = state
-                self._observer.stack(name, *state, total)
-            self.failures += [_told(name, one) for one in events if one["ResourceStatus"].endswith("_FAILED")]
-            self.replacements += [
-                Replacement(name, one["LogicalResourceId"], one["ResourceType"], one["PhysicalResourceId"])
-                for one in events
-                if one.get("ResourceStatusReason", "").startswith(_REPLACING)
-            ]
+        """Tell the observer what is new. Events are many: only stacks in which something happens are asked for them."""
+        states = self._told_states()
+        for id_, (name, *state) in states.items():
+            if state[0].endswith("_IN_PROGRESS") or self._states.get(id_) != states[id_]:
+                self._follow(id_, name)
+        for id_, (name, *_) in self._states.items():
+            if id_ not in states:  # gone; by its id it can be asked all the same
+                self._follow(id_, name)
+        self._states = states
 
-    def _events(self, name: str) -> list[dict[str, Any]]:
-        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=self._ids.get(name, name))
+    def _follow(self, id_: str, name: str) -> None:
+        events = [event for event in self._events(id_) if event["EventId"] not in self._former]
+        if not events:
+            return
+        self.seconds[name] = (events[-1]["Timestamp"] - events[0]["Timestamp"]).total_seconds()
+        statuses = [event["ResourceStatus"] for event in events if event["ResourceType"] == _STACK]
+        done = {
+            event["LogicalResourceId"]
+            for event in events
+            if event["ResourceType"] not in _NOT_COUNTED and event["ResourceStatus"].endswith(("_COMPLETE", "_SKIPPED"))
+        }
+        state = (statuses[-1] if statuses else "", len(done))
+        if self._shown.get(name) != state:
+            self._shown[name] = state
+            self._observer.stack(name, *state, self._totals[name])
+        self._failures[name] = [_told(name, one) for one in events if one["ResourceStatus"].endswith("_FAILED")]
+        self._replacements[name] = [
+            Replacement(name, one["LogicalResourceId"], one["ResourceType"], one["PhysicalResourceId"])
+            for one in events
+            if one.get("ResourceStatusReason", "").startswith(_REPLACING)
+        ]
+
+    def _told_states(self) -> dict[str, tuple[str, str, str]]:
+        """Name, status and time of the last update of each stack that stands, by id."""
+        return {
+            one["StackId"]: (one["StackName"], one["StackStatus"], str(one.get("LastUpdatedTime")))
+            for one in self._client.describe_stacks()["Stacks"]
+            if one["StackName"] in self._totals
+        }
+
+    def _events(self, id_: str) -> list[dict[str, Any]]:
+        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=id_)
         try:
             return [event for page in pages for event in page["StackEvents"]][::-1]
-        except ClientError:  # there is no such stack yet
+        except ClientError:  # CDK deleted what had failed, and made another of the same name
             return []
 
 
@@ -239,5 +263,3 @@ def _told(stack: str, event: dict[str, Any]) -> str:
 
 def _jsii_cache() -> Path:
     return Path(os.environ.get("JSII_RUNTIME_PACKAGE_CACHE_ROOT") or Path.home() / ".cache/aws/jsii/package-cache")
-
-

@@ -5,7 +5,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-from cdk_slurm.findings import acknowledge
+from cdk_slurm.findings import acknowledge, log_group
 from cdk_slurm.spec import Data
 from cdk_slurm.storage.file_system import removal_policy
 
@@ -34,6 +34,8 @@ def private_bucket(
         auto_delete_objects=destroy,
         lifecycle_rules=[s3.LifecycleRule(abort_incomplete_multipart_upload_after=cdk.Duration.days(7))],
     )
+    if destroy:
+        _keep_log_in_stack(bucket)
     acknowledge(
         bucket,
         "Object access is recorded by CloudTrail data events, which the account's owner turns on or not.",
@@ -52,6 +54,17 @@ def private_bucket(
             "NIST.800.53.R5-S3DefaultEncryptionKMS",
         )
     return bucket
+
+
+def _keep_log_in_stack(bucket: s3.Bucket) -> None:
+    """CDK's function that empties buckets logs into a group that nobody deletes; here it goes with the stack."""
+    stack = cdk.Stack.of(bucket)
+    provider = stack.node.find_child("Custom::S3AutoDeleteObjectsCustomResourceProvider")
+    if provider.node.try_find_child("Log"):
+        return
+    function = provider.node.find_child("Handler")
+    assert isinstance(function, cdk.CfnResource) and isinstance(provider, Construct)
+    function.add_property_override("LoggingConfig.LogGroup", log_group(provider, "Log").log_group_name)
 
 
 class DataBucket(Construct):

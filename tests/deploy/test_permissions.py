@@ -1,0 +1,253 @@
+"""Every function and role of ours has what it needs and no more: each permission is taken away, and something fails.
+
+Calls of functions are judged by MiniStack's IAM, over TLS. What services do with a role is judged by the local
+AWS, from what the services document (local/local_aws/permissions.py).
+"""
+
+import copy
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from cdk_slurm.rehearsal import LocalAws, Stage
+from tests.deploy.lives import loaded, synthesised
+from tests.deploy.stack import Stack
+
+DESCRIBED = {
+    "kind": "hyperpod",
+    "name": "least",
+    "region": "us-west-2",
+    "availability_zone": "usw2-az4",
+    "account": "111122223333",
+    "kms_key": "arn:aws:kms:us-west-2:111122223333:key/0123abcd-0123-4567-89ab-0123456789ab",
+    "network": {"additional_zones": [{"availability_zone": "usw2-az1", "private_cidr": "10.2.0.0/16"}]},
+    "storage": {"lustre": {}},
+    "data": {"bucket": "new", "removal_policy": "destroy"},
+    "hyperpod": {"compute": [{"name": "worker", "type": "ml.c5.large", "count": 1}], "accounting_database": {}},
+}
+
+#: What is given and can be taken away without a failure here, and why it is given all the same.
+NOT_SHOWN = {
+    # CDK's function closes the bucket to writers while it empties it, and goes on when it may not.
+    ("emptying", "s3:PutBucketPolicy"),
+    # MiniStack's S3 does not ask KMS whether the writer may use the bucket's key.
+    ("upload", "kms:GenerateDataKey"),
+}
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalAws]:
+    described = loaded(DESCRIBED)
+    assembly = synthesised(described, tmp_path_factory.mktemp("least"))
+    with LocalAws(region="us-west-2", account="111122223333", enforce_iam=True) as started:
+        started.provide(described)
+        stage = Stage(started)
+        stage.bootstrap(assembly)
+        stage.deploy(assembly)
+        yield started
+
+
+class Role:
+    """A role of ours, what it is allowed by policies of ours, and something for which it takes all of it."""
+
+    def __init__(self, aws: LocalAws, path: str, attempt: Callable[[LocalAws], str]) -> None:
+        self.aws = aws
+        [found] = [one for one in aws.resources() if one["type"] == "AWS::IAM::Role" and path in one["logical_id"]]
+        self.name = found["physical_id"]
+        self.attempt = attempt
+
+    def policies(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Name or ARN and document of each policy of ours."""
+        iam = self.aws.client("iam")
+        for name in iam.list_role_policies(RoleName=self.name)["PolicyNames"]:
+            yield name, iam.get_role_policy(RoleName=self.name, PolicyName=name)["PolicyDocument"]
+        for one in iam.list_attached_role_policies(RoleName=self.name)["AttachedPolicies"]:
+            arn = one["PolicyArn"]
+            if not arn.startswith("arn:aws:iam::aws:"):
+                version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+                yield arn, iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+
+    def write(self, policy: str, document: dict[str, Any]) -> None:
+        iam, text = self.aws.client("iam"), json.dumps(document)
+        if not policy.startswith("arn:"):
+            iam.put_role_policy(RoleName=self.name, PolicyName=policy, PolicyDocument=text)
+            return
+        former = iam.get_policy(PolicyArn=policy)["Policy"]["DefaultVersionId"]
+        iam.create_policy_version(PolicyArn=policy, PolicyDocument=text, SetAsDefault=True)
+        iam.delete_policy_version(PolicyArn=policy, VersionId=former)
+
+
+def listed(value: str | list[str]) -> list[str]:
+    return [value] if isinstance(value, str) else value
+
+
+def without(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each permission, and the document that lacks it."""
+    for number, statement in enumerate(document["Statement"]):
+        for action in listed(statement["Action"]) if statement["Effect"] == "Allow" else ():
+            less = copy.deepcopy(document)
+            # A policy needs a statement, and a statement an action: one that everybody has.
+            rest = [one for one in listed(statement["Action"]) if one != action] or ["sts:GetCallerIdentity"]
+            less["Statement"][number]["Action"] = rest
+            yield action, less
+
+
+# --- What takes a role's permissions ---
+
+
+def resource_of(aws: LocalAws, type_: str, logical_id: str = "") -> dict[str, Any]:
+    found = [one for one in aws.resources() if one["type"] == type_ and logical_id in one["logical_id"]]
+    assert found, f"{type_} {logical_id}"
+    return found[0]
+
+
+def made_again(type_: str, logical_id: str = "") -> Callable[[LocalAws], str]:
+    """Make a resource of the deployed stacks once more, in a stack of its own; returns why that failed."""
+
+    def attempt(aws: LocalAws) -> str:
+        properties = resource_of(aws, type_, logical_id)["properties"]
+        stack = Stack(aws, {"Again": {"Type": type_, "Properties": properties}})
+        failures = stack.failures
+        stack.delete()
+        return failures
+
+    return attempt
+
+
+def cluster_changed(aws: LocalAws) -> str:
+    """Change the count of a group; returns why that failed."""
+    client = aws.client("cloudformation")
+    template = client.get_template(StackName="least-cluster")["TemplateBody"]
+    template = template if isinstance(template, dict) else json.loads(template)
+    [cluster] = [one for one in template["Resources"].values() if one["Type"] == "AWS::SageMaker::Cluster"]
+    cluster["Properties"]["InstanceGroups"][-1]["InstanceCount"] += 1
+    [stack] = client.describe_stacks(StackName="least-cluster")["Stacks"]
+    seen = {one["EventId"] for one in client.describe_stack_events(StackName="least-cluster")["StackEvents"]}
+    client.update_stack(
+        StackName="least-cluster",
+        TemplateBody=json.dumps(template),
+        Capabilities=["CAPABILITY_NAMED_IAM"],
+        Parameters=[{"ParameterKey": one["ParameterKey"], "UsePreviousValue": True} for one in stack["Parameters"]],
+    )
+    while client.describe_stacks(StackName="least-cluster")["Stacks"][0]["StackStatus"].endswith("IN_PROGRESS"):
+        pass
+    events = client.describe_stack_events(StackName="least-cluster")["StackEvents"]
+    return "\n".join(
+        one.get("ResourceStatusReason", "")
+        for one in events
+        if one["EventId"] not in seen and one["ResourceStatus"].endswith("_FAILED")
+    )
+
+
+ROLES: dict[str, tuple[str, list[Callable[[LocalAws], str]]]] = {
+    "upload": ("LifecycleUploadRole", [made_again("Custom::CDKBucketDeployment")]),
+    "closing the default security group": (
+        "AWS679f53fac002430cb0da5b7982bd2287ServiceRole",
+        [made_again("Custom::AWS", "Ingress"), made_again("Custom::AWS", "Egress")],
+    ),
+    "flow logs": ("FlowLogRole", [made_again("AWS::EC2::FlowLog")]),
+    "nodes": ("HyperPodNodeRole", [cluster_changed]),
+}
+
+
+@pytest.mark.parametrize("name", ROLES)
+def test_each_permission_of_a_role_is_needed(aws: LocalAws, name: str):
+    logical_id, attempts = ROLES[name]
+    failures = {attempt(aws) for attempt in attempts}
+    assert failures == {""}, "with everything it works"
+    role = Role(aws, logical_id, attempts[0])
+    taken, idle = 0, set()
+    for policy, document in list(role.policies()):
+        for action, less in without(document):
+            role.write(policy, less)
+            told = "\n".join(attempt(aws) for attempt in attempts)
+            role.write(policy, document)
+            taken += 1
+            if not told:
+                idle.add((name, action))
+            else:
+                assert is_refusal(told), told
+    assert taken
+    assert idle == {one for one in NOT_SHOWN if one[0] == name}
+    assert {attempt(aws) for attempt in attempts} == {""}, "and again when all is given back"
+
+
+def is_refusal(text: str) -> bool:
+    words = (
+        "not authorized",
+        "AccessDenied",
+        "Access Denied",
+        "UnauthorizedOperation",
+        "returned non-zero exit status",
+    )
+    return any(word in text for word in words)
+
+
+def test_each_permission_to_empty_a_bucket_is_needed(aws: LocalAws):
+    """They are the bucket's own policy; the function uses them when its resource goes."""
+    s3 = aws.client("s3")
+    properties = resource_of(aws, "Custom::S3AutoDeleteObjects")["properties"]
+    bucket = properties["BucketName"]
+    policy = json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"])
+    idle, taken = set(), 0
+    for action, less in [("", policy), *without(policy)]:
+        with bucket_policy(aws, bucket, policy):
+            stack = Stack(aws, {"Again": {"Type": "Custom::S3AutoDeleteObjects", "Properties": properties}})
+            s3.put_object(Bucket=bucket, Key="x", Body=b"x")
+            s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(less))
+            deleted = stack.delete() == "DELETE_COMPLETE"
+            failures = stack.failures
+            s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+            if not deleted:
+                assert is_refusal(failures), failures
+                assert stack.delete() == "DELETE_COMPLETE"
+        taken += 1
+        if action and deleted:
+            idle.add(("emptying", action))
+        assert deleted or action, failures
+    assert taken == 5
+    assert idle == {one for one in NOT_SHOWN if one[0] == "emptying"}
+
+
+@contextmanager
+def bucket_policy(aws: LocalAws, bucket: str, policy: dict[str, Any]) -> Iterator[None]:
+    """The function closes the bucket to writers."""
+    yield
+    aws.client("s3").put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+
+def test_every_role_and_function_of_ours_is_among_these(aws: LocalAws):
+    ours = {one["logical_id"] for one in aws.resources() if one["stack"].startswith("least-")}
+    roles = {one for one in ours if one in {r["logical_id"] for r in aws.resources() if r["type"] == "AWS::IAM::Role"}}
+    known = [logical_id for logical_id, _ in ROLES.values()] + ["S3AutoDeleteObjectsCustomResourceProviderRole"]
+    assert {one for one in roles if not any(name in one for name in known)} == set()
+
+
+def test_a_call_that_is_not_allowed_is_refused(aws: LocalAws):
+    """That IAM is enforced at all, and over TLS."""
+    assert aws.url.startswith("https://127.0.0.1:")
+    iam, sts = aws.client("iam"), aws.client("sts")
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:root"}, "Action": "sts:AssumeRole"}
+        ],
+    }
+    arn = iam.create_role(RoleName="nobody", AssumeRolePolicyDocument=json.dumps(trust))["Role"]["Arn"]
+    own = sts.assume_role(RoleArn=arn, RoleSessionName="nobody")["Credentials"]
+    import boto3
+
+    session = boto3.Session(own["AccessKeyId"], own["SecretAccessKey"], own["SessionToken"], "us-west-2")
+    client = session.client("s3", endpoint_url=aws.url, verify=aws.environment["AWS_CA_BUNDLE"])
+    with pytest.raises(client.exceptions.ClientError, match="AccessDenied"):
+        client.list_buckets()
+
+
+def test_only_the_local_accounts_keys_were_used(aws: LocalAws):
+    """The account's root user's, and those that it gave to roles."""
+    keys = aws.ask("callers")
+    assert "111122223333" in keys
+    assert {key for key in keys if key != "111122223333" and not key.startswith("ASIA")} == set()
