@@ -1,8 +1,4 @@
-"""Where MiniStack's CloudFormation makes, changes and deletes resources: what is asked of each of them first.
-
-MiniStack has no public way in, so its functions are replaced by ours, which call them. It is pinned to one
-version, and what is replaced must be there: another version fails at start, not in the middle of a rehearsal.
-"""
+"""Where MiniStack's CloudFormation makes, changes and deletes resources: what is asked of each of them first."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -13,6 +9,7 @@ from ministack.services import cloudformation as service
 from ministack.services.cloudformation import drift, handlers, provisioners, stacks
 
 from local_aws import schemas
+from local_aws.hooks import replace
 from local_aws.references import check_deletion, check_references
 from local_aws.world import WORLD, Resource
 
@@ -60,21 +57,13 @@ def install(types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, 
     for type_, name in _CUSTOM_NAMES.items():
         provisioners._CUSTOM_NAME_REPLACEMENT[type_] = {"name": name}
     # Of all types: whoever asks this very server something while it makes a resource must not hold its event loop.
-    _replace(stacks, "_runs_on_worker_thread", lambda _type: True)
+    replace(stacks, "_runs_on_worker_thread", lambda _type: True)
     _join(types, checks)
     _hold_exports()
 
 
 #: Types whose names a template chooses: CloudFormation refuses to replace what it cannot name anew.
 _CUSTOM_NAMES = {"AWS::SageMaker::Cluster": "ClusterName", "AWS::S3::Bucket": "BucketName"}
-
-
-def _replace(module: Any, name: str, ours: Callable[..., Any]) -> Callable[..., Any]:
-    theirs: Callable[..., Any] | None = getattr(module, name, None)
-    if not callable(theirs):
-        raise RuntimeError(f"MiniStack has no {module.__name__}.{name}: this is not the version that is pinned")
-    setattr(module, name, ours)
-    return theirs
 
 
 def _join(types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, Any], Resource | None], None]]) -> None:
@@ -133,11 +122,11 @@ def _join(types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, An
             return "Conditionally"
         return str(their_recreation(type_, name))
 
-    their_provision = _replace(provisioners, "_provision_resource", provision)
-    their_update = _replace(provisioners, "_update_resource", update)
-    their_delete = _replace(provisioners, "_delete_resource", delete)
-    their_replacing = _replace(provisioners, "_replacing_change", replacing)
-    their_recreation = _replace(provisioners, "_property_recreation", recreation)
+    their_provision = replace(provisioners, "_provision_resource", provision)
+    their_update = replace(provisioners, "_update_resource", update)
+    their_delete = replace(provisioners, "_delete_resource", delete)
+    their_replacing = replace(provisioners, "_replacing_change", replacing)
+    their_recreation = replace(provisioners, "_property_recreation", recreation)
     for name, ours in (
         ("_provision_resource", provision),
         ("_update_resource", update),
@@ -145,7 +134,7 @@ def _join(types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, An
         ("_replacing_change", replacing),
         ("_property_recreation", recreation),
     ):
-        _replace(stacks, name, ours)
+        replace(stacks, name, ours)
 
 
 def _hold_exports() -> None:
@@ -162,7 +151,7 @@ def _hold_exports() -> None:
                     raise ValueError(f"Export {name} cannot be {done} as it is in use by {', '.join(users)}")
         return outputs, exports
 
-    their_resolve = _replace(stacks, "_resolve_stack_outputs", resolve)
+    their_resolve = replace(stacks, "_resolve_stack_outputs", resolve)
 
 
 def _importers(export: str) -> list[str]:

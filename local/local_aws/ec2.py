@@ -10,6 +10,7 @@ from ministack.services.cloudformation import provisioners
 
 from local_aws.client import client
 from local_aws.cloudformation import Type
+from local_aws.hooks import replace
 from local_aws.permissions import Need, require_role
 from local_aws.world import WORLD, Resource
 
@@ -19,12 +20,12 @@ _ZONES = "abcdef"
 def types() -> dict[str, Type]:
     """CloudFormation types."""
     return {
-        "AWS::EC2::EIP": Type(create=_allocate, delete=_release),
+        "AWS::EC2::EIP": Type(create=_allocate, update=_retag, delete=_release),
         "AWS::EC2::NatGateway": Type(create=_create_nat, update=_retag, delete=_delete_nat),
         "AWS::EC2::VPCCidrBlock": Type(create=_associate_range, delete=_disassociate_range),
         "AWS::EC2::SecurityGroupIngress": _rule("ingress"),
         "AWS::EC2::SecurityGroupEgress": _rule("egress"),
-        "AWS::EC2::FlowLog": Type(create=_create_flow_log, delete=_delete_flow_log),
+        "AWS::EC2::FlowLog": Type(create=_create_flow_log, update=_retag, delete=_delete_flow_log),
     }
 
 
@@ -36,10 +37,9 @@ def checks() -> dict[str, Any]:
 def install() -> None:
     """Mend what MiniStack's EC2 tells differently."""
     # It knows three zones of each Region, and puts a subnet in any other into the first one.
-    ec2._zone_name_for_az_id = _zone_name
-    # It tells the first range of a VPC only.
-    told = ec2._vpc_fields_xml
+    replace(ec2, "_zone_name_for_az_id", _zone_name)
 
+    # It tells the first range of a VPC only.
     def fields(vpc: dict[str, Any], *args: Any, **kwargs: Any) -> str:
         more = "".join(
             f"<item><cidrBlock>{cidr}</cidrBlock><associationId>{id_}</associationId>"
@@ -50,7 +50,7 @@ def install() -> None:
             "</cidrBlockAssociationSet>", f"{more}</cidrBlockAssociationSet>"
         )
 
-    ec2._vpc_fields_xml = fields
+    told = replace(ec2, "_vpc_fields_xml", fields)
     # A default security group lets its own members in; here it would have nothing to close.
     handler = provisioners._RESOURCE_HANDLERS["AWS::EC2::VPC"]
     create_vpc = handler["create"]
@@ -121,8 +121,12 @@ def _tags(properties: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def _retag(standing: Resource, properties: dict[str, Any]) -> None:
-    if properties.get("Tags"):
-        client("ec2").create_tags(Resources=[standing.physical_id], Tags=properties["Tags"])
+    id_ = standing.attributes.get("AllocationId", standing.physical_id)
+    new = {tag["Key"]: tag["Value"] for tag in properties.get("Tags", ())}
+    if gone := [{"Key": tag["Key"]} for tag in standing.properties.get("Tags", ()) if tag["Key"] not in new]:
+        client("ec2").delete_tags(Resources=[id_], Tags=gone)
+    if new:
+        client("ec2").create_tags(Resources=[id_], Tags=properties["Tags"])
 
 
 def _allocate(_name: str, properties: dict[str, Any]) -> tuple[str, dict[str, Any]]:

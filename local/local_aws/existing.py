@@ -15,15 +15,15 @@ def provide(wanted: dict[str, Any]) -> None:
     """Make stand-ins.
 
     `wanted` may hold `network` (`vpc`, `cidr`, `subnets` by id with zone and range, `security_group`),
-    `lustre` (`id`, `mount_name`), `openzfs` (`id`, `root_volume`), `bucket`, `secret` (its ARN) and
-    `kms_key` (its ARN).
+    `lustre` (`id`, `dns_name`, `mount_name`), `openzfs` (`id`, `dns_name`, `root_volume`), `bucket`, `secret`
+    (its ARN) and `kms_key` (its ARN).
     """
     if network := wanted.get("network"):
         _network(network)
     if lustre := wanted.get("lustre"):
-        _file_system(lustre["id"], "LUSTRE", mount_name=lustre["mount_name"])
+        _file_system(lustre, "LUSTRE", mount_name=lustre["mount_name"])
     if openzfs := wanted.get("openzfs"):
-        _file_system(openzfs["id"], "OPENZFS", root_volume_id=openzfs.get("root_volume") or "")
+        _file_system(openzfs, "OPENZFS", root_volume_id=openzfs["root_volume"] or "")
     if bucket := wanted.get("bucket"):
         where = {} if get_region() == "us-east-1" else {"LocationConstraint": get_region()}
         client("s3").create_bucket(Bucket=bucket, **({"CreateBucketConfiguration": where} if where else {}))
@@ -58,6 +58,8 @@ def _network(network: dict[str, Any]) -> None:
     open_to_itself(group)
 
 
-def _file_system(id_: str, type_: str, *, mount_name: str = "", root_volume_id: str = "") -> None:
-    attributes = attributes_of(id_, type_, mount_name=mount_name, root_volume_id=root_volume_id)
-    WORLD.add(Resource(FILE_SYSTEM, id_, {"FileSystemType": type_, "SubnetIds": []}, attributes))
+def _file_system(wanted: dict[str, Any], type_: str, **given: str) -> None:
+    attributes = attributes_of(wanted["id"], type_, **given)
+    if wanted["dns_name"]:
+        attributes["DNSName"] = wanted["dns_name"]
+    WORLD.add(Resource(FILE_SYSTEM, wanted["id"], {"FileSystemType": type_, "SubnetIds": []}, attributes))

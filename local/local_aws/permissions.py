@@ -14,6 +14,7 @@ from ministack.core import iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam
 
+from local_aws.hooks import replace
 from local_aws.references import role_named
 
 _MANAGED = "arn:aws:iam::aws:policy/"
@@ -30,7 +31,6 @@ class Need:
 
 def install() -> None:
     """Have AWS's managed policies in the wording that moto carries; MiniStack knows a few and invents none."""
-    lookup = iam._lookup_policy
 
     @cache
     def managed(arn: str) -> Any:
@@ -39,7 +39,7 @@ def install() -> None:
     def find(arn: str) -> Any:
         return lookup(arn) or managed(arn)
 
-    iam._lookup_policy = find
+    lookup = replace(iam, "_lookup_policy", find)
 
 
 def require_role(role_arn: str, *, service: str, needs: Iterable[Need]) -> None:

@@ -12,6 +12,7 @@ def install() -> None:
 
     CDK's function empties only buckets that are tagged for it, and nodes need the key to read their scripts.
     """
+    provisioners._STACK_TAG_PROPERTY["AWS::S3::Bucket"] = ("Tags", "list")
     handler = provisioners._RESOURCE_HANDLERS["AWS::S3::Bucket"]
     create, update = handler["create"], handler["update"]
 

@@ -41,6 +41,29 @@ def read_objects(aws: LocalAws, uri: str) -> dict[str, bytes]:
     }
 
 
+def read_tags(aws: LocalAws, resources: Iterable[dict[str, Any]]) -> dict[str, dict[str, str]]:
+    """Tags of what several services made, by id."""
+    found: dict[str, list[dict[str, str]]] = {}
+    for one in resources:
+        id_ = one["physical_id"]
+        match one["type"]:
+            case "AWS::EC2::VPC":
+                found[id_] = aws.client("ec2").describe_vpcs(VpcIds=[id_])["Vpcs"][0]["Tags"]
+            case "AWS::EC2::EIP":
+                found[id_] = aws.client("ec2").describe_addresses(PublicIps=[id_])["Addresses"][0]["Tags"]
+            case "AWS::EC2::NatGateway":
+                found[id_] = aws.client("ec2").describe_nat_gateways(NatGatewayIds=[id_])["NatGateways"][0]["Tags"]
+            case "AWS::FSx::FileSystem":
+                [told] = aws.client("fsx").describe_file_systems(FileSystemIds=[id_])["FileSystems"]
+                found[id_] = told.get("Tags", [])
+            case "AWS::S3::Bucket":
+                try:
+                    found[id_] = aws.client("s3").get_bucket_tagging(Bucket=id_)["TagSet"]
+                except ClientError:  # S3's way to say that there are none
+                    found[id_] = []
+    return {id_: {tag["Key"]: tag["Value"] for tag in tags} for id_, tags in found.items()}
+
+
 def _ec2(operation: str, key: str, id_: str) -> Callable[[LocalAws], Iterator[str]]:
     def list_(aws: LocalAws) -> Iterator[str]:
         for one in getattr(aws.client("ec2"), operation)()[key]:

@@ -17,7 +17,7 @@ from cdk_slurm.rehearsal import Change, LocalAws, Stage, changes_between
 from cdk_slurm.rehearsal.local_aws import CHECKOUT
 from cdk_slurm.rehearsal.stage import Assembly, read_assembly
 from stacks import ClusterStacks
-from tests.deploy.inventory import Thing, everything, missing, read_objects
+from tests.deploy.inventory import Thing, everything, missing, read_objects, read_tags
 
 EXAMPLES = {path.stem: path for path in sorted((CHECKOUT / "clusters").glob("*.yaml"))}
 
@@ -38,6 +38,9 @@ class Scene:
 
     resources: list[dict[str, Any]]
     """Every resource of the cluster's stacks."""
+
+    tags: dict[str, dict[str, str]]
+    """Tags of VPCs, addresses and buckets that CloudFormation made, by id."""
 
     missing: list[str]
     """Resources that no service tells of."""
@@ -77,17 +80,23 @@ def scene(aws: LocalAws, name: str) -> Scene:
         associations=fsx.describe_data_repository_associations()["Associations"],
         objects=read_objects(aws, uri),
         resources=resources,
+        tags=read_tags(aws, resources),
         missing=missing(aws, resources),
         things=everything(aws),
     )
 
 
 def grown(described: Mapping[str, Any]) -> dict[str, Any]:
-    """A description with another count and a group more, at the beginning."""
+    """A description with another count, a group more, at the beginning, and a tag that everything gets."""
     hyperpod = described["hyperpod"]
     first, *rest = hyperpod["compute"]
     more = {"name": "more", "type": "ml.c5.large", "count": 1}
-    return {**described, "hyperpod": {**hyperpod, "compute": [more, {**first, "count": first["count"] + 1}, *rest]}}
+    tags = {**described.get("tags", {}), "season": "winter"}
+    return {
+        **described,
+        "tags": tags,
+        "hyperpod": {**hyperpod, "compute": [more, {**first, "count": first["count"] + 1}, *rest]},
+    }
 
 
 def disposable(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -122,6 +122,14 @@ def test_an_update_replaces_and_deletes_nothing_that_holds_data(life: Life):
     assert life.updated.file_systems.keys() == life.deployed.file_systems.keys()
 
 
+def test_a_tag_reaches_what_stands_without_replacing_it(life: Life):
+    before, after = life.deployed.tags, life.updated.tags
+    assert before.keys() == after.keys()
+    assert len(before) > 4
+    assert not any("season" in tags for tags in before.values())
+    assert {tags.get("season") for tags in after.values()} == {"winter"}
+
+
 def test_nothing_drifted(life: Life):
     """That drift is found where there is some is tested in test_local_aws.py."""
     assert "Number of resources with drift: 0" in life.drift
