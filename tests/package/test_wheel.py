@@ -156,3 +156,11 @@ def test_the_command_from_the_wheel(python: Path, tmp_path: Path):
     wrong = run(command, "validate", "wrong.yaml", cwd=tmp_path)
     assert wrong.returncode == 1
     assert "LUSTRE_CAPACITY_STEP storage.lustre.capacity_gib: found 1300 GiB" in wrong.stdout
+
+
+def test_a_rehearsal_takes_a_checkout(python: Path, tmp_path: Path):
+    """The app and the local AWS are not in the wheel; the command says so."""
+    (tmp_path / "good.yaml").write_text((ROOT / "clusters" / "hyperpod-cpu.yaml").read_text("utf-8"), "utf-8")
+    done = run(python.with_name("cdk-slurm"), "rehearse", "good.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "a rehearsal works in a checkout of cdk-slurm" in done.stderr
