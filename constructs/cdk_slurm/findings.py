@@ -62,10 +62,10 @@ def shown(scope: IConstruct, value: str) -> str:
     return _flat(cdk.Stack.of(scope).resolve(value))
 
 
-def acknowledge_provider(scope: IConstruct, id_prefix: str, *more: str) -> None:
+def acknowledge_provider(scope: IConstruct, id_prefix: str, *more: str, id_suffix: str = "") -> None:
     """Accept what the packs find on the function that CDK adds to a stack for a custom resource of its own."""
     for child in cdk.Stack.of(scope).node.children:
-        if child.node.id.startswith(id_prefix):
+        if child.node.id.startswith(id_prefix) and child.node.id.endswith(id_suffix):
             acknowledge(
                 child,
                 "CDK's own function behind a custom resource: it runs only while a stack is deployed, "

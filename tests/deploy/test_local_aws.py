@@ -5,6 +5,7 @@ One server, and small templates: each test has stacks of its own.
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -471,6 +472,30 @@ def test_custom_resources_run_their_functions(aws):
 def test_a_function_that_fails_fails_the_deployment_with_its_words(aws):
     stack = Stack(aws, custom("fail"))
     assert "because of fail" in stack.failures
+
+
+# --- Where it is ---
+
+
+@pytest.mark.parametrize("enforce_iam", [False, True])
+def test_it_listens_on_one_port_of_loopback(enforce_iam):
+    with LocalAws(region="us-west-2", enforce_iam=enforce_iam) as started:
+        assert listening(started.pid) == [("127.0.0.1", int(started.url.rpartition(":")[2]))]
+
+
+def listening(pid: int) -> list[tuple[str, int]]:
+    """Addresses and ports on which a process takes connections, as the kernel tells them."""
+    own = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text("utf-8").splitlines()[1:]:
+            local, state, inode = (line.split()[column] for column in (1, 3, 9))
+            if state == "0A" and f"socket:[{inode}]" in own:
+                address, _, port = local.partition(":")
+                packed = bytes.fromhex(address)
+                readable = ".".join(map(str, packed[::-1])) if table == "tcp" else address
+                found.append((readable, int(port, 16)))
+    return found
 
 
 # --- Faults ---

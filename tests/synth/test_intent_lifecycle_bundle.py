@@ -236,6 +236,19 @@ def test_an_upload_of_somebody_elses_keeps_its_function_and_its_grants(synthesis
     assert their_bucket.id not in json.dumps(policy.body)
 
 
+def test_an_upload_that_would_run_as_somebody_else_is_an_error(synthesise):
+    """CDK takes the first function with the same memory, and its role, without a word."""
+
+    def build(stack):
+        page = s3_deployment.Source.data("index.html", "Hello")
+        pages = s3.Bucket(stack, "Pages")
+        s3_deployment.BucketDeployment(stack, "Site", destination_bucket=pages, sources=[page], memory_limit=320)
+        LifecycleBundle(stack, "Bundle", cluster_name="c", files={})
+
+    with pytest.raises(RuntimeError, match="found 320 MiB on another BucketDeployment of this stack"):
+        synthesise.in_stack(build)
+
+
 # cluster.json
 
 

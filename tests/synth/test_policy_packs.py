@@ -8,8 +8,11 @@ from functools import cache
 
 import aws_cdk as cdk
 import pytest
+from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_s3_deployment as s3_deployment
 from cdk_nag import AwsSolutionsChecks, NIST80053R5Checks
 
+from cdk_slurm.hyperpod.lifecycle_bundle import LifecycleBundle
 from stacks import ClusterStacks
 
 #: What acknowledgements are made for: cdk-nag's packs, by the names that stand before a finding's id.
@@ -127,3 +130,18 @@ def test_cdks_own_rules_are_at_work(synthesise, cdks_own_rules):
 
     judged = Verdict(synthesise.app(build, **COMMAND_LINE))
     assert any("NoSuchProperty" in finding for finding in judged.open)
+
+
+def test_nothing_is_accepted_on_an_upload_of_somebody_elses(judge):
+    """Whose function, made by CDK too, comes before ours in the same stack."""
+
+    def build(app):
+        stack = cdk.Stack(app, "stack")
+        page = s3_deployment.Source.data("index.html", "Hello")
+        s3_deployment.BucketDeployment(stack, "Site", destination_bucket=s3.Bucket(stack, "Pages"), sources=[page])
+        LifecycleBundle(stack, "Bundle", cluster_name="c", files={})
+
+    judged = judge(build)
+    uploads = {path for path, _ in judged.reasons if "Custom::CDKBucketDeployment" in path}
+    assert {path.endswith("320MiB") for path in uploads} == {True}
+    assert [one for one in judged.open if "CDKBucketDeployment" in one and "LambdaDLQ" in one and "320MiB" not in one]

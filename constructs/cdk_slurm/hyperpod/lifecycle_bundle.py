@@ -94,7 +94,14 @@ class LifecycleBundle(Construct):
         )
         upload.node.add_dependency(policy)
         self.uploaded = upload
-        acknowledge_provider(self, BUCKET_DEPLOYMENT, "AwsSolutions-L1")
+        # Not those of somebody else's deployments in the same stack.
+        acknowledge_provider(self, BUCKET_DEPLOYMENT, "AwsSolutions-L1", id_suffix=f"{_UPLOAD_MEMORY_MIB}MiB")
+        if stack.resolve(upload.handler_role.role_arn) != stack.resolve(role.role_arn):
+            cdk.Validations.of(self).add_error(
+                "LIFECYCLE_UPLOAD_SHARED",
+                f"memory_limit: found {_UPLOAD_MEMORY_MIB} MiB on another BucketDeployment of this stack, whose "
+                "function and role would upload the lifecycle scripts too; allowed: any other size",
+            )
 
     def _upload_policy(self, role: iam.IRole, assets: s3.IBucket, kms_key_arn: str | None) -> iam.ManagedPolicy:
         read = assets.arn_for_objects("*")
@@ -117,7 +124,7 @@ class LifecycleBundle(Construct):
         for resource in (read, written):
             acknowledge(
                 policy,
-                "Names of objects are hashes of their content; the buckets are named.",
+                "Assets and prefixes of bundles are named by hashes of content that changes; the buckets are named.",
                 f"AwsSolutions-IAM5[Resource::{shown(self, resource)}]",
             )
         return policy
