@@ -66,6 +66,8 @@ def test_what_exists_is_used_and_left(aws: LocalAws, assembly: Assembly):
     assert everything(aws) - before >= EXISTING
     assert {id_ for _, id_ in EXISTING} < set(ids)
     with_it = everything(aws)
+    aws.provide(loaded(DESCRIBED))
+    assert everything(aws) == with_it, "the description that it is updated to names the same"
     stage = Stage(aws)
     stage.deploy(assembly)
     told = scene(aws, "guest")
