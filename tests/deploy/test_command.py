@@ -71,6 +71,8 @@ def started(*arguments: str | Path, home: Path, temporary: Path, alone: bool = F
         stderr=subprocess.STDOUT,
         text=True,
         cwd=temporary.parent,
+        # As for a command in the foreground, also where the tests run in the background, deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )
 
 
@@ -153,8 +155,10 @@ def test_an_update_tells_of_every_resource_what_became_of_it(home, temporary, tm
     assert re.search(r"updated in place +small-cluster +HyperPod/Cluster +SageMaker Cluster +InstanceGroups", table)
     assert re.search(r"created +small-storage +OpenZfs/FileSystem +FSx FileSystem", table)
     assert re.search(r"deleted +small-storage +Data/Bucket +S3 Bucket", table)
-    refused = r"REFUSED +small-storage: Data/Bucket \(S3 Bucket .*\) would be deleted from its stack; it is kept"
-    assert re.search(refused, text)
+    refused = r"REFUSED +small-storage: Data/Bucket \(S3 Bucket (\S+)\) would be deleted from its stack; it is kept"
+    found = re.search(refused, text)
+    assert found
+    assert re.search(rf"none; was of small-storage +S3 Bucket +{found[1]}", text.partition("Kept: data")[2])
     assert_nothing_left(temporary)
 
 

@@ -102,7 +102,7 @@ def _rehearse(
         unprotected = [name for name in assembly.stacks if name not in assembly.protected]
         with view.following("Destroying"):
             stage.destroy(assembly, *unprotected)
-        view.destroyed(aws.resources(), assembly)
+        view.destroyed(aws.resources(), aws.left_behind(), assembly)
     return refused
 
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from cdk_slurm.cli.tables import Row, plain_console, print_table
+from cdk_slurm.cli.tables import plain_console, print_table
 from cdk_slurm.rehearsal import CdkError, Change, Deployed, LocalAws
 from cdk_slurm.rehearsal.changes import DATA_TYPES
 from cdk_slurm.rehearsal.stage import Assembly
@@ -162,12 +162,17 @@ class View:
         if not lost:
             console.print("Nothing that holds data was replaced or deleted.\n", style="bold green")
 
-    def destroyed(self, resources: Iterable[Mapping[str, Any]], assembly: Assembly) -> None:
-        """What `cdk destroy` left."""
-        kept = [one for one in resources if one["type"] in DATA_TYPES and one["stack"] in assembly.stacks]
+    def destroyed(
+        self, resources: Iterable[Mapping[str, Any]], left_behind: Iterable[Mapping[str, Any]], assembly: Assembly
+    ) -> None:
+        """What `cdk destroy` left, and what updates had let go of before."""
+        standing = [(one["stack"], one) for one in resources if one["stack"] in assembly.stacks]
+        standing += [(f"none; was of {one['stack']}", one) for one in left_behind]
+        rows = [
+            (stack, _short(one["type"]), one["physical_id"]) for stack, one in standing if one["type"] in DATA_TYPES
+        ]
         self._console.print()
-        rows: list[Row] = [(one["stack"], _short(one["type"]), one["physical_id"]) for one in kept]
-        print_table(self._console, "Kept: data, in stacks that are protected", ("Stack", "Type", "Id"), rows)
+        print_table(self._console, "Kept: data, in stacks that are protected or in none", ("Stack", "Type", "Id"), rows)
 
     def left_running(self, aws: LocalAws) -> None:
         """How to use the local AWS, and how to stop it."""
