@@ -12,10 +12,10 @@ import pytest
 import yaml
 
 from cdk_slurm import rules, spec
+from cdk_slurm.assembly import Assembly, read_assembly
 from cdk_slurm.hyperpod import lifecycle_bundle
 from cdk_slurm.rehearsal import Change, LocalAws, Stage, changes_between
 from cdk_slurm.rehearsal.local_aws import CHECKOUT
-from cdk_slurm.rehearsal.stage import Assembly, read_assembly
 from stacks import ClusterStacks
 from tests.deploy.inventory import Thing, everything, missing, read_objects, read_tags
 
@@ -170,11 +170,11 @@ def live(script: Script) -> Life:
             deployed=deployed,
             updated=updated,
             changes=changes_between(
-                deployed.resources, updated.resources, old=script.first.stacks, new=script.grown.stacks
+                deployed.resources, updated.resources, old=script.first.templates, new=script.grown.templates
             ),
             drift=stage.drifted(script.grown),
         )
-        stage.destroy(script.grown, *(name for name in script.grown.stacks if name not in script.grown.protected))
+        stage.destroy(script.grown, *(one.name for one in script.grown.stacks if not one.termination_protection))
         life.kept = everything(aws) - before
         stage.deploy(script.disposable)
         life.again = scene(aws, script.name)

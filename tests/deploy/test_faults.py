@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
+from cdk_slurm.assembly import Assembly
 from cdk_slurm.rehearsal import CdkError, LocalAws, Stage
-from cdk_slurm.rehearsal.stage import Assembly
 from tests.deploy.inventory import everything
 from tests.deploy.lives import loaded, scene, synthesised
 

@@ -85,7 +85,7 @@ def _rehearse(
         stage.bootstrap(assembly)
     with view.following("Deploying"):
         seconds = stage.deploy(assembly)
-    view.stands(describe(aws, spec.name, assembly.stacks), seconds)
+    view.stands(describe(aws, spec.name, assembly.templates), seconds)
     refused = False
     for new, spec in rest:
         with view.timed(f"Synthesised {new}"):
@@ -93,13 +93,13 @@ def _rehearse(
         before = aws.resources()
         with view.following("Updating"):
             seconds = stage.deploy(successor)
-        view.stands(describe(aws, spec.name, successor.stacks), seconds)
-        changes = changes_between(before, aws.resources(), old=assembly.stacks, new=successor.stacks)
-        view.changed(changes, sorted(set(assembly.stacks) - set(successor.stacks)))
+        view.stands(describe(aws, spec.name, successor.templates), seconds)
+        changes = changes_between(before, aws.resources(), old=assembly.templates, new=successor.templates)
+        view.changed(changes, sorted(set(assembly.templates) - set(successor.templates)))
         refused = any(change.loses_data for change in changes)
         assembly = successor
     if not keep:
-        unprotected = [name for name in assembly.stacks if name not in assembly.protected]
+        unprotected = [stack.name for stack in assembly.stacks if not stack.termination_protection]
         with view.following("Destroying"):
             stage.destroy(assembly, *unprotected)
         view.destroyed(aws.resources(), aws.left_behind(), assembly)

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from cdk_slurm.assembly import Assembly
 from cdk_slurm.cli.tables import plain_console, print_table
 from cdk_slurm.rehearsal import CdkError, Change, Deployed, LocalAws
 from cdk_slurm.rehearsal.changes import DATA_TYPES
-from cdk_slurm.rehearsal.stage import Assembly
 
 _ENDED = ("_COMPLETE", "_FAILED")
 
@@ -166,7 +166,7 @@ class View:
         self, resources: Iterable[Mapping[str, Any]], left_behind: Iterable[Mapping[str, Any]], assembly: Assembly
     ) -> None:
         """What `cdk destroy` left, and what updates had let go of before."""
-        standing = [(one["stack"], one) for one in resources if one["stack"] in assembly.stacks]
+        standing = [(one["stack"], one) for one in resources if one["stack"] in assembly.templates]
         standing += [(f"none; was of {one['stack']}", one) for one in left_behind]
         rows = [
             (stack, _short(one["type"]), one["physical_id"]) for stack, one in standing if one["type"] in DATA_TYPES

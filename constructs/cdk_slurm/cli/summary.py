@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from cdk_slurm.cli.assembly import Assembly, AssemblyError, read_assembly
+from cdk_slurm.assembly import Assembly, AssemblyError, read_assembly
 from cdk_slurm.cli.formats import human
 from cdk_slurm.spec import ClusterSpec, SpecError, UnreadableError, load
 

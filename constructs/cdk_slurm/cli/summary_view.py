@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 
-from cdk_slurm.cli.assembly import Assembly
+from cdk_slurm.assembly import Assembly
 from cdk_slurm.cli.tables import Row, plain_console, print_table
 from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.rules.instances import instance_facts

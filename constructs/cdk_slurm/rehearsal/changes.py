@@ -4,15 +4,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from cdk_slurm.assembly import KEEPING
+
 #: Types whose resources hold what cannot be made again from a description.
 DATA_TYPES = frozenset(
     {"AWS::FSx::FileSystem", "AWS::RDS::DBInstance", "AWS::S3::Bucket", "AWS::SecretsManager::Secret"}
 )
 
 Action = Literal["created", "updated in place", "replaced", "deleted"]
-
-#: Policies with which CloudFormation lets go of a resource and leaves it standing.
-_KEEPING = ("Retain", "RetainExceptOnCreate")
 
 #: What CDK notes for itself, and what only CDK's own functions are told.
 _NOT_SHOWN = ("AWS::CDK::Metadata",)
@@ -82,12 +81,12 @@ def _change(
     if was is None:
         yield Change(**told, action="created")
     elif now is None:
-        yield Change(**told, action="deleted", kept=definition.get("DeletionPolicy") in _KEEPING)
+        yield Change(**told, action="deleted", kept=definition.get("DeletionPolicy") in KEEPING)
     else:
         names = was["properties"].keys() | now["properties"].keys()
         differing = tuple(sorted(name for name in names if was["properties"].get(name) != now["properties"].get(name)))
         if was["physical_id"] != now["physical_id"] or was["type"] != now["type"]:
-            kept = definition.get("UpdateReplacePolicy") in _KEEPING
+            kept = definition.get("UpdateReplacePolicy") in KEEPING
             yield Change(**told, action="replaced", properties=differing, kept=kept)
         elif differing:
             yield Change(**told, action="updated in place", properties=differing)

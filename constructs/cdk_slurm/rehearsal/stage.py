@@ -1,15 +1,15 @@
 """The CDK command line at work on a local AWS: synthesis, bootstrap, deployment, destruction, and how they go."""
 
-import json
 import os
 import subprocess
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from botocore.exceptions import ClientError
 
+from cdk_slurm.assembly import Assembly, read_assembly
 from cdk_slurm.rehearsal.local_aws import CHECKOUT, LocalAws, NotInstalledError
 
 _POLL_SECONDS = 0.5
@@ -56,18 +56,6 @@ class Observer(Protocol):
 class _Nobody:
     def stack(self, name: str, status: str, done: int, total: int) -> None:
         pass
-
-
-@dataclass
-class Assembly:
-    """What a synthesis left."""
-
-    directory: Path
-    stacks: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Templates by the names of their stacks."""
-
-    protected: frozenset[str] = frozenset()
-    """Names of the stacks with termination protection."""
 
 
 class Stage:
@@ -164,7 +152,7 @@ class _Watch:
 
     def __init__(self, aws: LocalAws, assembly: Assembly, observer: Observer) -> None:
         self._client = aws.client("cloudformation")
-        self._totals = {name: _number(template) for name, template in assembly.stacks.items()}
+        self._totals = {stack.name: stack.resources for stack in assembly.stacks}
         self._observer = observer
         self._shown: dict[str, tuple[str, int]] = {}
         self._states = self._told_states()
@@ -234,26 +222,6 @@ class _Watch:
 
 #: CloudFormation's words.
 _REPLACING = "Requested update requires the creation of a new physical resource"
-
-
-def read_assembly(directory: Path) -> Assembly:
-    """The stacks of a cloud assembly, with their templates."""
-    artifacts = json.loads((directory / "manifest.json").read_text("utf-8"))["artifacts"]
-    found = Assembly(directory)
-    protected = set()
-    for id_, artifact in artifacts.items():
-        if artifact["type"] == "aws:cloudformation:stack":
-            properties = artifact["properties"]
-            name = properties.get("stackName", id_)
-            found.stacks[name] = json.loads((directory / properties["templateFile"]).read_text("utf-8"))
-            if properties.get("terminationProtection"):
-                protected.add(name)
-    found.protected = frozenset(protected)
-    return found
-
-
-def _number(template: dict[str, Any]) -> int:
-    return sum(one["Type"] not in _NOT_COUNTED for one in template["Resources"].values())
 
 
 def _told(stack: str, event: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""A cloud assembly as `cdk synth` leaves it, read as JSON: what a summary needs of it, without the CDK."""
+"""A cloud assembly as `cdk synth` leaves it, read as JSON, without the CDK."""
 
 import json
 from collections import Counter
@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-#: Deletion policies with which a resource, or a copy of its data, outlives its stack.
-_KEEPING = {"Retain", "RetainExceptOnCreate", "Snapshot"}
+#: Policies with which CloudFormation lets go of a resource and leaves it, or a copy of its data, standing.
+KEEPING = frozenset({"Retain", "RetainExceptOnCreate", "Snapshot"})
 
 
 class AssemblyError(Exception):
@@ -20,13 +20,23 @@ class Stack:
     """One CloudFormation stack."""
 
     name: str
-    resources: int
+    template: dict[str, Any]
     termination_protection: bool
     waits_for: tuple[str, ...]
     """Names of the stacks that are deployed before it."""
 
-    kept: dict[str, int]
-    """How many resources of each type outlive the stack."""
+    @property
+    def resources(self) -> int:
+        """How many resources it has in AWS, where what CDK adds for itself is none."""
+        return sum(one["Type"] != "AWS::CDK::Metadata" for one in self._resources())
+
+    @property
+    def kept(self) -> dict[str, int]:
+        """How many resources of each type outlive the stack."""
+        return dict(Counter(one["Type"] for one in self._resources() if one.get("DeletionPolicy") in KEEPING))
+
+    def _resources(self) -> list[dict[str, Any]]:
+        return list(self.template.get("Resources", {}).values())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,9 +52,15 @@ class PolicyPack:
 class Assembly:
     """All stacks, those of nested assemblies included."""
 
+    directory: Path
     stacks: tuple[Stack, ...]
     packs: tuple[PolicyPack, ...] | None
     """Packs with findings, open or acknowledged; None when no pack was applied."""
+
+    @property
+    def templates(self) -> dict[str, dict[str, Any]]:
+        """Templates by the names of their stacks."""
+        return {stack.name: stack.template for stack in self.stacks}
 
 
 def read_assembly(directory: Path) -> Assembly:
@@ -52,6 +68,7 @@ def read_assembly(directory: Path) -> Assembly:
     try:
         report = directory / "validation-report.json"
         return Assembly(
+            directory=directory,
             stacks=tuple(_stacks(directory)),
             packs=tuple(_packs(_json(report))) if report.exists() else None,
         )
@@ -67,14 +84,11 @@ def _stacks(directory: Path) -> Iterator[Stack]:
     names = {id_: one["properties"].get("stackName", id_) for id_, one in stacks.items()}
     for id_, artifact in stacks.items():
         properties = artifact["properties"]
-        resources = _json(directory / properties["templateFile"]).get("Resources", {}).values()
         yield Stack(
             name=names[id_],
-            # What CDK adds for itself is no resource in AWS.
-            resources=sum(resource["Type"] != "AWS::CDK::Metadata" for resource in resources),
+            template=_json(directory / properties["templateFile"]),
             termination_protection=properties.get("terminationProtection", False),
             waits_for=tuple(names[one] for one in artifact.get("dependencies", ()) if one in names),
-            kept=dict(Counter(one["Type"] for one in resources if one.get("DeletionPolicy") in _KEEPING)),
         )
     for artifact in artifacts.values():
         if artifact["type"] == "cdk:cloud-assembly":
