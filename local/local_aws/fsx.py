@@ -8,7 +8,7 @@ from ministack.services import ec2
 
 from local_aws.cloudformation import Type
 from local_aws.ec2 import fresh_id, require_one_vpc, vpc_of_subnet
-from local_aws.references import require_bucket
+from local_aws.references import in_bucket
 from local_aws.world import WORLD, Resource
 
 FILE_SYSTEM = "AWS::FSx::FileSystem"
@@ -142,10 +142,7 @@ def _check_association(properties: dict[str, Any], standing: Resource | None) ->
     file_system = WORLD.get(FILE_SYSTEM, id_)
     if file_system is None or file_system.properties["FileSystemType"] != "LUSTRE":
         raise ValueError(f"There is no Lustre file system '{id_}' to associate")
-    uri = properties["DataRepositoryPath"]
-    if not uri.startswith("s3://"):
-        raise ValueError(f"DataRepositoryPath '{uri}' is not of the form s3://bucket/prefix")
-    require_bucket(uri.removeprefix("s3://").partition("/")[0], what="DataRepositoryPath")
+    in_bucket(properties["DataRepositoryPath"], what="DataRepositoryPath")
     others = [one for one in WORLD.all(ASSOCIATION) if one.properties["FileSystemId"] == id_]
     if len(others) >= _MOST_ASSOCIATIONS:
         raise ValueError(f"'{id_}' has {len(others)} data repository associations, the most that it can have")

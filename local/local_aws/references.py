@@ -57,10 +57,14 @@ def role_named(arn: str) -> dict[str, Any]:
     return role
 
 
-def require_bucket(name: str, *, what: str) -> None:
-    """Raise `ValueError` where there is no such bucket."""
-    if name not in s3._buckets:
-        raise ValueError(f"{what}: the bucket '{name}' does not exist")
+def in_bucket(uri: str, *, what: str) -> tuple[str, str]:
+    """Bucket and prefix of an S3 URI. Raises `ValueError` where it is none, or there is no such bucket."""
+    if not uri.startswith("s3://"):
+        raise ValueError(f"{what} '{uri}' is not of the form s3://bucket/prefix")
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    if bucket not in s3._buckets:
+        raise ValueError(f"{what}: the bucket '{bucket}' does not exist")
+    return bucket, prefix
 
 
 def _arns(value: Any, *parts: str) -> list[str]:

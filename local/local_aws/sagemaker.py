@@ -15,7 +15,7 @@ from local_aws.cloudformation import Type
 from local_aws.ec2 import fresh_id, require_one_vpc
 from local_aws.fsx import FILE_SYSTEM
 from local_aws.permissions import Need, require_role
-from local_aws.references import require_bucket
+from local_aws.references import in_bucket
 from local_aws.world import WORLD, Resource
 
 CLUSTER = "AWS::SageMaker::Cluster"
@@ -109,8 +109,8 @@ def _check(properties: dict[str, Any], standing: Resource | None) -> None:
         parameters = _check_scripts(group, legacy=not any("SlurmConfig" in one for one in groups))
         _check_mounts(group)
         needs = [*_network_needs(own), *_script_needs(group), *_key_needs(group), *_legacy_needs(parameters)]
+        needs += _accounting_needs(properties)
         require_role(group["ExecutionRole"], service="sagemaker.amazonaws.com", needs=needs)
-    _check_accounting(properties)
     if standing:
         _check_change(standing.properties["InstanceGroups"], groups)
 
@@ -157,10 +157,7 @@ def _check_scripts(group: dict[str, Any], *, legacy: bool) -> dict[str, Any]:
     if "SourceS3Uri" not in lifecycle:
         return {}
     uri = lifecycle["SourceS3Uri"]
-    if not uri.startswith("s3://"):
-        raise ValueError(f"SourceS3Uri '{uri}' is not of the form s3://bucket/prefix")
-    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-    require_bucket(bucket, what="SourceS3Uri")
+    bucket, prefix = in_bucket(uri, what="SourceS3Uri")
     there = _objects(bucket, prefix)
     for script in (lifecycle.get("OnCreate"), lifecycle.get("OnInitComplete")):
         if script and script not in there:
@@ -216,15 +213,10 @@ def _require_file_system(dns_name: str, mount_name: str | None = None) -> None:
     raise ValueError(f"There is no file system at {dns_name}{mounted}")
 
 
-def _check_accounting(properties: dict[str, Any]) -> None:
-    database = properties.get("Orchestrator", {}).get("Slurm", {}).get("AccountingDatabase")
-    if not database:
-        return
-    arn = database["SecretArn"]
-    _require_secret(arn)
-    for group in properties["InstanceGroups"]:
-        needs = [Need("secretsmanager:GetSecretValue", arn)]
-        require_role(group["ExecutionRole"], service="sagemaker.amazonaws.com", needs=needs)
+def _accounting_needs(properties: dict[str, Any]) -> Iterator[Need]:
+    if database := properties.get("Orchestrator", {}).get("Slurm", {}).get("AccountingDatabase"):
+        _require_secret(database["SecretArn"])
+        yield Need("secretsmanager:GetSecretValue", database["SecretArn"])
 
 
 def _network_needs(network: dict[str, Any]) -> Iterator[Need]:
@@ -260,7 +252,7 @@ def _script_needs(group: dict[str, Any]) -> Iterator[Need]:
     yield Need("logs:PutLogEvents", f"{logs}:log-stream:LifecycleConfig")
     yield Need("cloudwatch:PutMetricData", context={"cloudwatch:namespace": "/aws/sagemaker/Clusters"})
     if uri := group["LifeCycleConfig"].get("SourceS3Uri"):
-        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        bucket, prefix = in_bucket(uri, what="SourceS3Uri")
         yield Need("s3:ListBucket", f"arn:aws:s3:::{bucket}")
         yield Need("s3:GetObject", f"arn:aws:s3:::{bucket}/{prefix.rstrip('/')}/on_create.sh")
         for key in _keys_of(bucket):
