@@ -9,7 +9,7 @@ export CDK_DISABLE_VERSION_CHECK := 1
 # Without compiled bytecode every run of CDK costs four seconds more.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help synth demo test setup local-aws lint types unit bench lock schema wheel clean
+.PHONY: help synth demo bundle test setup local-aws lint types unit bench lock schema wheel clean
 help:  ## Say what can be asked for
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
@@ -20,6 +20,9 @@ synth: setup  ## Check CLUSTER, synthesise it offline and summarise it
 
 demo: local-aws  ## Rehearse CLUSTER: deploy it with the real cdk to an AWS on this machine, look, take it away
 	@cdk-slurm rehearse $(CLUSTER)
+
+bundle: setup  ## Fetch what nodes may lack; PARTS="NAME ..." names what is fetched only when named
+	@cdk-slurm bundle $(PARTS)
 
 test: local-aws  ## Everything that CI checks
 	@bash tests/run-all

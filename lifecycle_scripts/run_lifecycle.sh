@@ -20,4 +20,4 @@ exec {lock}<"$log_directory"
 flock --nonblock "$lock" || { echo "another run holds $log_directory: waiting for it" >&2; flock "$lock"; }
 
 # -B keeps the bundle as it was deployed, without __pycache__. pipefail hands on Python's exit code.
-python3 -B -m lifecycle --entry "$1" 2>&1 | tee -a "$log_directory/provisioning.log"
+python3 -B -m lifecycle --entry "$@" 2>&1 | tee -a "$log_directory/provisioning.log"

@@ -19,8 +19,13 @@ def add_cluster(stack: cdk.Stack, spec: ClusterSpec, *, network: TrainingNetwork
         lustre=storage.lustre,
         openzfs=storage.openzfs,
         accounting_database=storage.accounting_database,
+        s3_mounts=spec.storage.s3,
         users=spec.users,
+        directory=spec.directory,
+        studio=spec.studio,
         kms_key_arn=spec.kms_key,
     )
     cdk.CfnOutput(stack, "ClusterName", value=cluster.cluster_name)
     cdk.CfnOutput(stack, "ClusterArn", value=cluster.cluster_arn)
+    if cluster.munge_secret_arn:
+        cdk.CfnOutput(stack, "MungeSecretArn", value=cluster.munge_secret_arn)

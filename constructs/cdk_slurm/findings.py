@@ -9,7 +9,7 @@ from aws_cdk import aws_logs as logs
 from constructs import Construct, IConstruct
 
 from cdk_slurm import rules
-from cdk_slurm.spec import Model
+from cdk_slurm.spec import Finding, Model
 
 #: Context key under which an app or a stack says which rules do not hold for it: a list of rule ids.
 SILENCED_RULES = "cdk-slurm:silenced-rules"
@@ -28,18 +28,20 @@ def report(scope: IConstruct, config: Model) -> bool:
     The messages are those that a cluster file would get. Rules listed in the context value
     `cdk-slurm:silenced-rules` are passed over.
     """
-    silenced = scope.node.try_get_context(SILENCED_RULES) or []
-    sound = True
-    for finding in rules.check(config):
-        if finding.rule in silenced:
-            continue
-        text = f"{finding.rule}: {finding.text} ({finding.reference})"
-        if finding.level == "error":
-            sound = False
-            cdk.Validations.of(scope).add_error(finding.rule, text)
-        else:
-            cdk.Validations.of(scope).add_warning(finding.rule, text)
-    return sound
+    found = [tell(scope, finding) for finding in rules.check(config)]
+    return all(found)
+
+
+def tell(scope: IConstruct, finding: Finding) -> bool:
+    """Tell of one finding on a construct, unless its rule is silenced. True when it stands in nobody's way."""
+    if finding.rule in (scope.node.try_get_context(SILENCED_RULES) or []):
+        return True
+    text = f"{finding.rule}: {finding.text} ({finding.reference})"
+    if finding.level == "error":
+        cdk.Validations.of(scope).add_error(finding.rule, text)
+        return False
+    cdk.Validations.of(scope).add_warning(finding.rule, text)
+    return True
 
 
 def acknowledge(scope: IConstruct, reason: str, *findings: str) -> None:

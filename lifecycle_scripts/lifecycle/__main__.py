@@ -17,6 +17,7 @@ log = logging.getLogger("lifecycle")
 
 def main() -> int:
     """Run or plan the steps; return 0 only if none failed."""
+    names = [step.name for step in STEPS]
     parser = argparse.ArgumentParser(prog="lifecycle", description=__doc__)
     parser.add_argument(
         "--entry",
@@ -24,6 +25,10 @@ def main() -> int:
         help="the script that HyperPod started, for the report",
     )
     parser.add_argument("--plan", action="store_true", help="say what would be done on this node, and change nothing")
+    parser.add_argument(
+        "--only", action="append", choices=names, metavar="STEP", help=f"identify the node and do this step: {names}"
+    )
+    parser.add_argument("--background", action="store_true", help="do what had to wait for Slurm; HyperPod's form api")
     arguments = parser.parse_args()
 
     logging.Formatter.converter = time.gmtime
@@ -32,9 +37,14 @@ def main() -> int:
     )
     # A test's stand-in for the machine's root directory.
     host = Host(root=Path(os.environ.get("CDK_SLURM_ROOT") or "/"))
-    context = Context(host=host, entry=arguments.entry)
+    context = Context(host=host, entry=arguments.entry, in_background=arguments.background)
+    steps = list(STEPS)
+    if arguments.background:
+        steps = [step for step in STEPS if step.name == "identify" or step.waits_for_slurm]
+    if arguments.only:
+        steps = [step for step in steps if step.name in ("identify", *arguments.only)]
     try:
-        succeeded = (runner.plan if arguments.plan else runner.run)(STEPS, context)
+        succeeded = (runner.plan if arguments.plan else runner.run)(steps, context)
     except OSError as error:
         log.error("cannot write %s: %s", runner.REPORT_FILE, error)
         succeeded = False

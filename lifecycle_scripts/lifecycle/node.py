@@ -1,6 +1,6 @@
 """Which node of the cluster this machine is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,21 @@ class Node:
     ip: str
     controller_ips: tuple[str, ...]
 
+    @property
+    def slurm_name(self) -> str:
+        """What Slurm calls this node."""
+        return slurm_name(self.ip)
+
+    @property
+    def first_controller(self) -> bool:
+        """Whether this is the controller that does what is to be done once for the cluster."""
+        return self.ip == self.controller_ips[0] if self.controller_ips else False
+
+
+def slurm_name(ip: str) -> str:
+    """What Slurm calls the node with this address on HyperPod, which is its host name too."""
+    return "ip-" + ip.replace(".", "-")
+
 
 def find_node(resource_config: Mapping[str, Any], cluster: Cluster, own_addresses: Sequence[str]) -> Node:
     """Return the one instance of the platform's `resource_config.json` that has an address of this machine.
@@ -38,13 +53,7 @@ def find_node(resource_config: Mapping[str, Any], cluster: Cluster, own_addresse
             f"this node is of cluster {cluster_name} in {region}, "
             f"cluster.json describes {cluster.name} in {cluster.region}"
         )
-    # Instances is null for a group that has none yet; an instance without an address is not up yet.
-    instances = [
-        (group["Name"], instance["CustomerIpAddress"], instance)
-        for group in resource_config["InstanceGroups"] or ()
-        for instance in group.get("Instances") or ()
-        if instance.get("CustomerIpAddress")
-    ]
+    instances = list(instances_of(resource_config))
     found = [candidate for candidate in instances if candidate[1] in own_addresses]
     if len(found) != 1:
         raise StepError(
@@ -53,9 +62,10 @@ def find_node(resource_config: Mapping[str, Any], cluster: Cluster, own_addresse
             f"the instances have {_listed([ip for _, ip, _ in instances])}"
         )
     [(group_name, ip, instance)] = found
-    if group_name not in cluster.node_types:
+    controllers = {group.name for group in cluster.instance_groups.values() if group.node_type == "controller"}
+    if group_name not in cluster.instance_groups:
         raise StepError(
-            f"this node is of instance group {group_name}, cluster.json knows {_listed(list(cluster.node_types))}"
+            f"this node is of instance group {group_name}, cluster.json knows {_listed(list(cluster.instance_groups))}"
         )
     return Node(
         cluster_name=cluster_name,
@@ -63,10 +73,19 @@ def find_node(resource_config: Mapping[str, Any], cluster: Cluster, own_addresse
         instance_group=group_name,
         instance_name=instance["InstanceName"],
         instance_id=instance["InstanceId"],
-        node_type=cluster.node_types[group_name],
+        node_type=cluster.instance_groups[group_name].node_type,
         ip=ip,
-        controller_ips=tuple(ip for name, ip, _ in instances if cluster.node_types.get(name) == "controller"),
+        controller_ips=tuple(ip for name, ip, _ in instances if name in controllers),
     )
+
+
+def instances_of(resource_config: Mapping[str, Any]) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+    """Yield group name, address and description of each instance in the platform's `resource_config.json`."""
+    # Instances is null for a group that has none yet; an instance without an address is not up yet.
+    for group in resource_config["InstanceGroups"] or ():
+        for instance in group.get("Instances") or ():
+            if instance.get("CustomerIpAddress"):
+                yield group["Name"], instance["CustomerIpAddress"], instance
 
 
 def _region(arn: str) -> str:

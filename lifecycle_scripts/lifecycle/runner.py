@@ -11,6 +11,8 @@ from lifecycle.errors import NotYetError, StepError
 from lifecycle.step import Context, Step
 
 REPORT_FILE = "/var/log/provision/report.json"
+BACKGROUND_REPORT_FILE = "/var/log/provision/background.json"
+STARTED_DIRECTORY = "/var/lib/cdk-slurm/started"
 LONGEST_WAIT_SECONDS = 30.0
 
 log = logging.getLogger(__name__)
@@ -29,9 +31,12 @@ def run(steps: Sequence[Step], context: Context) -> bool:
         _write_report(context, "running", results)
         log.info("%s: started", step.name)
         started = time.monotonic()
+        context.warnings = []
         state, error = _attempt(step, context)
         seconds = round(time.monotonic() - started, 3)
-        results.append({"name": step.name, "state": state, "seconds": seconds, "error": error})
+        results.append(
+            {"name": step.name, "state": state, "seconds": seconds, "error": error, "warnings": context.warnings}
+        )
         succeeded = error is None
         if not succeeded:
             log.error("%s: failed after %s s: %s", step.name, seconds, error)
@@ -48,8 +53,12 @@ def plan(steps: Sequence[Step], context: Context) -> bool:
         try:
             state = _settled(step, context) or f"would {step.summary}"
         except Exception as error:
-            log.error("%s: %s", step.name, _explained(error))
-            return False
+            # Without knowing the node, nothing can be said of the rest; later steps may wait for earlier ones.
+            if isinstance(error, NotYetError) and getattr(context, "node", None):
+                state = f"would wait: {error}"
+            else:
+                log.error("%s: %s", step.name, _explained(error))
+                return False
         print(f"{step.name}: {state}")
     return True
 
@@ -61,31 +70,48 @@ def _attempt(step: Step, context: Context) -> tuple[str, str | None]:
         try:
             state = _settled(step, context)
             if state is None:
-                step.do(context)
+                _do(step, context)
                 state = "done"
             return state, None
         except NotYetError as error:
+            if step.waits_for_slurm and not context.cluster.legacy and not context.in_background:
+                context.warn(f"{error}: {BACKGROUND_REPORT_FILE} will tell")
+                return "in-background", None
             wait = next(waits, None)
             if wait is None:
                 return "failed", f"{error} (tried again for {step.patience_seconds:g} s)"
             log.warning("%s: %s; trying again in %g s", step.name, error, wait)
             context.host.sleep(wait)
         except Exception as error:  # A step's own defect has to reach the report like any other failure.
-            if not isinstance(error, StepError):
+            if not isinstance(error, StepError | OSError):
                 log.exception("%s: unexpected error", step.name)
             return "failed", _explained(error)
+
+
+def _do(step: Step, context: Context) -> None:
+    # What a run leaves half done when it is killed may look done to the next: the mark says otherwise.
+    mark = f"{STARTED_DIRECTORY}/{step.name}"
+    context.host.write(mark, "")
+    step.do(context)
+    context.host.remove(mark)
 
 
 def _settled(step: Step, context: Context) -> str | None:
     """Return the state of a step that has nothing to do, or None."""
     node = getattr(context, "node", None)
-    if node is not None and node.node_type not in step.node_types:
-        return "not-for-this-node"
-    return "already-done" if step.is_done(context) else None
+    if node is not None:
+        if node.node_type not in step.node_types:
+            return "not-for-this-node"
+        if not step.is_wanted(context):
+            return "not-wanted"
+    done = step.is_done(context)
+    return "already-done" if done and not context.host.exists(f"{STARTED_DIRECTORY}/{step.name}") else None
 
 
 def _explained(error: Exception) -> str:
-    return str(error) if isinstance(error, StepError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, StepError):
+        return str(error)
+    return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
 
 
 def _waits(patience_seconds: float) -> Iterator[float]:
@@ -107,4 +133,5 @@ def _write_report(context: Context, state: str, results: Sequence[dict[str, Any]
         "node": node and asdict(node),
         "steps": results,
     }
-    context.host.write(REPORT_FILE, json.dumps(report, indent=2) + "\n")
+    file = BACKGROUND_REPORT_FILE if context.in_background else REPORT_FILE
+    context.host.write(file, json.dumps(report, indent=2) + "\n")

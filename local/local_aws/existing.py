@@ -15,8 +15,8 @@ def provide(wanted: dict[str, Any]) -> None:
     """Make stand-ins, of what is not there already: two descriptions may name the same.
 
     `wanted` may hold `network` (`vpc`, `cidr`, `subnets` by id with zone and range, `security_group`),
-    `lustre` (`id`, `dns_name`, `mount_name`), `openzfs` (`id`, `dns_name`, `root_volume`), `bucket`, `secret`
-    (its ARN) and `kms_key` (its ARN).
+    `lustre` (`id`, `dns_name`, `mount_name`), `openzfs` (`id`, `dns_name`, `root_volume`), `buckets`, `secrets`
+    (their ARNs) and `kms_key` (its ARN).
     """
     if network := wanted.get("network"):
         _vpc(network["vpc"], network["cidr"])
@@ -27,9 +27,9 @@ def provide(wanted: dict[str, Any]) -> None:
         _file_system(lustre, "LUSTRE", mount_name=lustre["mount_name"])
     if openzfs := wanted.get("openzfs"):
         _file_system(openzfs, "OPENZFS", root_volume_id=openzfs["root_volume"] or "")
-    if bucket := wanted.get("bucket"):
+    for bucket in wanted.get("buckets", ()):
         _bucket(bucket)
-    if secret := wanted.get("secret"):
+    for secret in wanted.get("secrets", ()):
         _secret(secret)
     if key := wanted.get("kms_key"):
         _key(key)

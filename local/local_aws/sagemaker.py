@@ -8,14 +8,15 @@ from typing import Any
 
 import botocore.session
 from ministack.core.responses import get_account_id, get_region
-from ministack.services import secretsmanager
 
 from local_aws.client import client
 from local_aws.cloudformation import Type
 from local_aws.ec2 import fresh_id, require_one_vpc
 from local_aws.fsx import FILE_SYSTEM
+from local_aws.nodes import node_needs
 from local_aws.permissions import Need, require_role
 from local_aws.references import in_bucket
+from local_aws.secretsmanager import secret_named
 from local_aws.world import WORLD, Resource
 
 CLUSTER = "AWS::SageMaker::Cluster"
@@ -182,13 +183,8 @@ def _provisioning_parameters(bucket: str, key: str) -> dict[str, Any]:
     if "fsx_openzfs_dns_name" in parameters:
         _require_file_system(parameters["fsx_openzfs_dns_name"])
     if database := parameters.get("slurm_configurations"):
-        _require_secret(database["slurm_database_secret_arn"])
+        secret_named(database["slurm_database_secret_arn"])
     return parameters
-
-
-def _require_secret(arn: str) -> None:
-    if not any(arn in (secret["ARN"], secret["Name"]) for secret in secretsmanager._secrets.values()):
-        raise ValueError(f"The secret {arn} does not exist")
 
 
 def _objects(bucket: str, prefix: str) -> set[str]:
@@ -215,7 +211,7 @@ def _require_file_system(dns_name: str, mount_name: str | None = None) -> None:
 
 def _accounting_needs(properties: dict[str, Any]) -> Iterator[Need]:
     if database := properties.get("Orchestrator", {}).get("Slurm", {}).get("AccountingDatabase"):
-        _require_secret(database["SecretArn"])
+        secret_named(database["SecretArn"])
         yield Need("secretsmanager:GetSecretValue", database["SecretArn"])
 
 
@@ -257,6 +253,7 @@ def _script_needs(group: dict[str, Any]) -> Iterator[Need]:
         yield Need("s3:GetObject", f"arn:aws:s3:::{bucket}/{prefix.rstrip('/')}/on_create.sh")
         for key in _keys_of(bucket):
             yield Need("kms:Decrypt", key)
+        yield from node_needs(bucket, prefix)
     if any("FsxLustreConfig" in one for one in group.get("InstanceStorageConfigs", ())):
         yield Need("fsx:DescribeFileSystems")
 

@@ -47,10 +47,11 @@ def serve(*, tls: bool, directory: Path) -> None:
 def _application() -> Callable[[Message, Receive, Send], Awaitable[None]]:
     from ministack.app import app as ministack
 
-    from local_aws import api, cloudformation, ec2, existing, fsx, permissions, s3, sagemaker
+    from local_aws import api, cloudformation, ec2, existing, fsx, permissions, s3, sagemaker, secretsmanager
 
     ec2.install()
     s3.install()
+    secretsmanager.install()
     permissions.install()
     cloudformation.install(
         types=ec2.types() | fsx.types() | sagemaker.types(),

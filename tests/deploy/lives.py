@@ -103,7 +103,10 @@ def disposable(described: Mapping[str, Any]) -> dict[str, Any]:
     """A description whose data goes with its stacks."""
     gone = {"removal_policy": "destroy"}
     changed = dict(described)
-    changed["storage"] = {name: part | gone for name, part in described.get("storage", {}).items()}
+    # Mounted buckets are somebody else's.
+    changed["storage"] = {
+        name: part if name == "s3" else part | gone for name, part in described.get("storage", {}).items()
+    }
     if "data" in described:
         changed["data"] = described["data"] | gone
     hyperpod = described["hyperpod"]
@@ -116,9 +119,7 @@ def disposable(described: Mapping[str, Any]) -> dict[str, Any]:
 class Script:
     """What an example is going to be: its description at each step, and the assembly that is deployed."""
 
-    name: str
-    region: str
-    account: str | None
+    described: spec.ClusterSpec
     first: Assembly
     grown: Assembly
     disposable: Assembly
@@ -146,7 +147,7 @@ def written(example: str, directory: Path) -> Script:
         patch.setattr(lifecycle_bundle, "lifecycle_scripts", lambda: scripts)
         for name, one in {"grown": grown(described), "disposable": disposable(grown(described))}.items():
             made.append(synthesised(loaded(one), directory / name))
-    return Script(first.name, first.region, first.account, *made)
+    return Script(first, *made)
 
 
 def loaded(described: Mapping[str, Any]) -> spec.ClusterSpec:
@@ -158,14 +159,16 @@ def loaded(described: Mapping[str, Any]) -> spec.ClusterSpec:
 
 def live(script: Script) -> Life:
     """Deploy, update, destroy the cluster, deploy again, destroy everything."""
-    with LocalAws(region=script.region, account=script.account) as aws:
+    described = script.described
+    with LocalAws(region=described.region, account=described.account) as aws:
+        aws.provide(described)
         stage = Stage(aws)
         stage.bootstrap(script.first)
         before = everything(aws)
         stage.deploy(script.first)
-        deployed = scene(aws, script.name)
+        deployed = scene(aws, described.name)
         stage.deploy(script.grown)
-        updated = scene(aws, script.name)
+        updated = scene(aws, described.name)
         life = Life(
             deployed=deployed,
             updated=updated,
@@ -177,7 +180,7 @@ def live(script: Script) -> Life:
         stage.destroy(script.grown, *(one.name for one in script.grown.stacks if not one.termination_protection))
         life.kept = everything(aws) - before
         stage.deploy(script.disposable)
-        life.again = scene(aws, script.name)
+        life.again = scene(aws, described.name)
         stage.destroy(script.disposable)
         life.left = everything(aws) - before
     return life

@@ -25,6 +25,7 @@ DESCRIBED = {
     "storage": {
         "lustre": {"existing": "fs-0123456789abcdef0", "mount_name": "abcdefgh"},
         "openzfs": {"existing": "fs-0123456789abcdef1", "dns_name": "fs-0123456789abcdef1.fsx.eu-west-1.amazonaws.com"},
+        "s3": [{"bucket": "someones-results", "mount": "/results"}],
     },
     "data": {"bucket": "someones-data", "associations": [{"path": "/", "prefix": "sets/"}]},
     "hyperpod": {
@@ -33,6 +34,12 @@ DESCRIBED = {
             "existing": "slurm.abcdefghijkl.eu-west-1.rds.amazonaws.com",
             "secret": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:slurm-AbCdEf",
         },
+    },
+    "directory": {
+        "uri": "ldaps://ldap.example.com",
+        "base_dn": "dc=example,dc=com",
+        "bind_dn": "cn=slurm,dc=example,dc=com",
+        "bind_secret": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:ldap-AbCdEf",
     },
 }
 
@@ -44,7 +51,9 @@ EXISTING = {
     ("file system", "fs-0123456789abcdef0"),
     ("file system", "fs-0123456789abcdef1"),
     ("bucket", "someones-data"),
+    ("bucket", "someones-results"),
     ("secret", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:slurm-AbCdEf"),
+    ("secret", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:ldap-AbCdEf"),
 }
 
 

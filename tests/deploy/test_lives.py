@@ -77,7 +77,7 @@ def test_the_bundle_in_s3_is_the_scripts_byte_for_byte(life: Life, described: Cl
     wanted = {
         path.relative_to(scripts).as_posix(): path.read_bytes()
         for path in scripts.rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and "__pycache__" not in path.parts and not path.name.startswith(".")
     }
     beside = {"cluster.json"} | (set() if _api(described) else {"provisioning_parameters.json"})
     assert life.deployed.objects.keys() == wanted.keys() | beside
@@ -105,6 +105,15 @@ def test_the_bundle_knows_the_real_file_systems(life: Life, described: ClusterSp
         }
         secret = parameters["slurm_configurations"]["slurm_database_secret_arn"]
         assert ("secret", secret) in life.deployed.things
+
+
+def test_the_bundle_knows_the_real_secret_of_the_munge_key(life: Life, described: ClusterSpec):
+    known = json.loads(life.deployed.objects["cluster.json"])
+    assert ("studio" in known) == (described.studio is not None)
+    if described.studio:
+        secret = ("secret", known["studio"]["munge_secret_arn"])
+        assert secret in life.deployed.things & life.updated.things
+        assert secret not in life.kept, "the cluster that is made anew has another key"
 
 
 def test_every_resource_is_read_back_from_its_service(life: Life):

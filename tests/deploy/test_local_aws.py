@@ -3,6 +3,7 @@
 One server, and small templates: each test has stacks of its own.
 """
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,11 +88,30 @@ def node_role(**changes: Any) -> dict[str, Any]:
     return resource("AWS::IAM::Role", **properties | changes)
 
 
+_SECRET = "arn:aws:secretsmanager:us-west-2:111122223333:secret:none-AbCdEf"
+
+#: What scripts learn of a cluster, by the prefix in s3://sagemaker-scripts.
+BESIDE_SCRIPTS = {
+    "mount": {"mounts": {"s3": [{"bucket": "nobodys-bucket", "path": "/data", "read_only": True}]}},
+    "own-mount": {"mounts": {"s3": [{"bucket": "sagemaker-scripts", "path": "/data", "read_only": False}]}},
+    "directory": {"directory": {"bind_secret_arn": _SECRET}},
+    "studio": {"studio": {"munge_secret_arn": _SECRET}},
+}
+
+
+def cluster_of(prefix: str) -> dict[str, Any]:
+    """A cluster whose scripts are elsewhere, with another `cluster.json` beside them."""
+    return cluster(LifeCycleConfig={"OnInitComplete": "run.sh", "SourceS3Uri": f"s3://sagemaker-scripts/{prefix}"})
+
+
 @pytest.fixture(scope="module")
 def scripts(aws: LocalAws) -> None:
     s3 = aws.client("s3")
     s3.create_bucket(Bucket="sagemaker-scripts", CreateBucketConfiguration={"LocationConstraint": "us-west-2"})
-    s3.put_object(Bucket="sagemaker-scripts", Key="there/run.sh", Body=b"#!/bin/sh\n")
+    for prefix in ("there", *BESIDE_SCRIPTS):
+        s3.put_object(Bucket="sagemaker-scripts", Key=f"{prefix}/run.sh", Body=b"#!/bin/sh\n")
+    for prefix, content in BESIDE_SCRIPTS.items():
+        s3.put_object(Bucket="sagemaker-scripts", Key=f"{prefix}/cluster.json", Body=json.dumps(content).encode())
 
 
 # --- What a template may say ---
@@ -219,6 +239,22 @@ NOWHERE = {
         },
         "'other.sh' does not exist at s3://sagemaker-scripts/there",
     ),
+    "a cluster whose nodes mount a bucket that is none": (
+        {"Role": node_role(), "Wrong": cluster_of("mount")},
+        "/data: the bucket 'nobodys-bucket' does not exist",
+    ),
+    "a cluster whose nodes may not write to what they mount": (
+        {"Role": node_role(), "Wrong": cluster_of("own-mount")},
+        "not authorized to perform: s3:PutObject on resource: arn:aws:s3:::sagemaker-scripts/a/b",
+    ),
+    "a cluster whose directory's password is nowhere": (
+        {"Role": node_role(), "Wrong": cluster_of("directory")},
+        f"The secret {_SECRET} does not exist",
+    ),
+    "a cluster whose MUNGE key has no secret": (
+        {"Role": node_role(), "Wrong": cluster_of("studio")},
+        f"The secret {_SECRET} does not exist",
+    ),
     "a cluster in the legacy form without its parameters": (
         {
             "Role": node_role(),
@@ -314,6 +350,22 @@ def test_the_cluster_that_those_are_made_of_is_sound(aws, scripts):
     stack = Stack(aws, {"Role": node_role(), "Cluster": cluster()})
     assert stack.failures == ""
     assert stack.delete() == "DELETE_COMPLETE"
+
+
+def test_a_secret_is_known_by_its_arn_and_is_empty_until_it_is_given_a_value(aws):
+    client = aws.client("secretsmanager")
+    stack = Stack(aws, {"Secret": resource("AWS::SecretsManager::Secret", Description="before")})
+    arn = stack.physical_id("Secret")
+    assert client.describe_secret(SecretId=arn)["ARN"] == arn
+    with pytest.raises(client.exceptions.ResourceNotFoundException):
+        client.get_secret_value(SecretId=arn)
+    client.put_secret_value(SecretId=arn, SecretBinary=b"key")
+    assert stack.update({"Secret": resource("AWS::SecretsManager::Secret", Description="after")}) == "UPDATE_COMPLETE"
+    assert stack.physical_id("Secret") == arn
+    assert client.describe_secret(SecretId=arn)["Description"] == "after"
+    assert client.get_secret_value(SecretId=arn)["SecretBinary"] == b"key", "its value is not the template's"
+    assert stack.delete() == "DELETE_COMPLETE"
+    assert arn not in [one["ARN"] for one in client.list_secrets()["SecretList"]]
 
 
 def test_what_others_refer_to_cannot_go(aws):

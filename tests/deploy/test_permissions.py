@@ -24,9 +24,23 @@ DESCRIBED = {
     "account": "111122223333",
     "kms_key": "arn:aws:kms:us-west-2:111122223333:key/0123abcd-0123-4567-89ab-0123456789ab",
     "network": {"additional_zones": [{"availability_zone": "usw2-az1", "private_cidr": "10.2.0.0/16"}]},
-    "storage": {"lustre": {}},
+    "storage": {
+        "lustre": {},
+        "s3": [
+            {"bucket": "someones-data", "mount": "/data", "prefix": "sets/"},
+            {"bucket": "someones-results", "mount": "/results", "read_only": False},
+        ],
+    },
     "data": {"bucket": "new", "removal_policy": "destroy"},
     "hyperpod": {"compute": [{"name": "worker", "type": "ml.c5.large", "count": 1}], "accounting_database": {}},
+    "users": [{"name": "alice", "uid": 10001, "gid": 1001}],
+    "directory": {
+        "uri": "ldaps://ldap.example.com",
+        "base_dn": "dc=example,dc=com",
+        "bind_dn": "cn=slurm,dc=example,dc=com",
+        "bind_secret": "arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf",
+    },
+    "studio": {},
 }
 
 #: What is given and can be taken away without a failure here, and why it is given all the same.
@@ -34,6 +48,7 @@ NOT_SHOWN = {
     # CDK's function closes the bucket to writers while it empties it, and goes on when it may not.
     ("emptying", "s3:PutBucketPolicy"),
     # MiniStack's S3 does not ask KMS whether the writer may use the bucket's key.
+    ("upload", "kms:Decrypt"),
     ("upload", "kms:GenerateDataKey"),
 }
 

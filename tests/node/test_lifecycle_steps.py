@@ -21,14 +21,13 @@ from lifecycle.errors import NotYetError, StepError  # noqa: E402
 from lifecycle.host import Host  # noqa: E402
 from lifecycle.node import Node  # noqa: E402
 from lifecycle.step import Context, Step  # noqa: E402
-from lifecycle.steps import STEPS  # noqa: E402
-from lifecycle.steps.identify import NODE_FILE, RESOURCE_CONFIG  # noqa: E402
+from lifecycle.steps.identify import NODE_FILE, RESOURCE_CONFIG, STEP  # noqa: E402
 
 CLUSTER = {
     "schema_version": 1,
     "cluster_name": "ml-cluster",
     "region": "us-west-2",
-    "slurm_configuration": "api",
+    "slurm_configuration": "provisioning_parameters",
     "instance_groups": [
         {"name": "head", "node_type": "controller", "instance_type": "ml.m5.2xlarge", "partition": None},
         {"name": "entrance", "node_type": "login", "instance_type": "ml.m5.xlarge", "partition": None},
@@ -123,10 +122,10 @@ def tree(directory: Path) -> dict[str, tuple[bytes, int]]:
 
 def identify(host: Host) -> dict[str, Any]:
     """Run the steps and return the only one's result, after checking that the report agrees with it."""
-    succeeded = runner.run(STEPS, Context(host, entry="on_create"))
+    succeeded = runner.run([STEP], Context(host, entry="on_create"))
     report = read(host, runner.REPORT_FILE)
     [result] = report["steps"]
-    assert result.keys() == {"name", "state", "seconds", "error"}
+    assert result.keys() == {"name", "state", "seconds", "error", "warnings"}
     assert result["name"] == "identify"
     assert (result["state"] == "failed") == (result["error"] is not None) == (not succeeded)
     assert (report["entry"], report["state"]) == ("on_create", "done" if succeeded else "failed")
@@ -210,6 +209,18 @@ def with_arn(arn):
         (
             in_cluster(lambda it: it.update(schema_version=2)),
             "cluster.json has schema_version 2, these scripts read 1: deploy the two together",
+        ),
+        (
+            in_cluster(lambda it: it.update(slurm_configuration="legacy")),
+            "slurm_configuration is 'legacy', it may be one of api, provisioning_parameters",
+        ),
+        (
+            in_cluster(lambda it: it.update(slurm_configuration="api")),
+            "HyperPod started on_create, which is not for slurm_configuration 'api' of cluster.json",
+        ),
+        (
+            in_cluster(lambda it: it["instance_groups"][2].pop("partition")),
+            "cluster.json: group worker is compute with partition None",
         ),
         (in_cluster(lambda it: it.pop("schema_version")), "cluster.json has schema_version None"),
         (
@@ -345,7 +356,7 @@ def test_steps_run_in_order_each_on_its_node_types(context):
     [
         (StepError("no disk"), "no disk"),
         (KeyError("key"), "KeyError: 'key'"),
-        (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
+        (OSError(28, "No space left on device"), "[Errno 28] No space left on device"),
     ],
 )
 def test_the_first_failure_stops_with_the_steps_name(context, caplog, error, message):
@@ -387,7 +398,7 @@ def test_nothing_is_done_on_a_machine_that_cannot_take_a_report(machine):
 def test_the_plan_tells_and_changes_nothing(machine, capsys):
     host = machine()
     steps = [
-        *STEPS,
+        STEP,
         step("done", done=True),
         step("other", node_types=frozenset({"login"})),
         step("due", failing(StepError("done all the same"))),
@@ -406,7 +417,7 @@ def test_the_plan_tells_and_changes_nothing(machine, capsys):
 
 def test_a_plan_that_cannot_be_made_says_so_without_waiting(machine, capsys, caplog):
     host = machine(platform=None)
-    assert not runner.plan(STEPS, Context(host))
+    assert not runner.plan([STEP], Context(host))
     assert host.waits == []
     assert capsys.readouterr().out == ""
     assert "identify: /opt/ml/config/resource_config.json is missing" in caplog.text

@@ -31,6 +31,7 @@ network:
 storage:
   lustre: {storage_class: INTELLIGENT_TIERING, throughput_mbps: 4000, read_cache_gib: 64, removal_policy: destroy}
   openzfs: {deployment_type: SINGLE_AZ_1, throughput_mbps: 64, iops: 3000, removal_policy: destroy}
+  s3: [{bucket: someones-results, mount: /results, read_only: false}, {bucket: sets, prefix: a/b/, mount: /sets}]
 data: {bucket: new, removal_policy: destroy}
 hyperpod:
   node_recovery: none
@@ -39,6 +40,9 @@ hyperpod:
     - {name: elsewhere, type: ml.c5.large, count: 3, min_count: 1, availability_zone: eu-west-1b, threads_per_core: 1}
     - {name: several, type: [ml.g5.xlarge, ml.g6.xlarge], count: 1, spot: true, ebs_volume_gib: 100}
   accounting_database: {removal_policy: destroy, multi_az: false}
+  restrict_ssh_to_jobs: true
+users: [{name: alice, uid: 10002}]
+studio: {workspace: {path: /fsx/spaces, uid: 10002, gid: 10002}}
 tags: {team: speech, "cost centre": "4711"}
 """,
     "existing": """
@@ -60,6 +64,15 @@ data:
 hyperpod:
   slurm_config_strategy: Managed
   compute: [{name: worker, type: ml.c5.large, count: 0, subnet: subnet-0123456789abcdef1}]
+directory:
+  uri: ldaps://ldap.example.com
+  base_dn: dc=example,dc=com
+  bind_dn: cn=slurm,dc=example,dc=com
+  bind_secret: arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf
+  ca_certificate: |
+    -----BEGIN CERTIFICATE-----
+    MIIBAAAA
+    -----END CERTIFICATE-----
 """,
     "hdd": """
 kind: hyperpod

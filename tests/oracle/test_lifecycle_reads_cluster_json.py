@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from cdk_slurm.hyperpod import slurm_configuration as writer
+from cdk_slurm.spec import AccountingDatabaseConfig
 from lifecycle import cluster as reader
 
 
@@ -29,7 +30,7 @@ def asset(example, digest: str) -> dict[str, str]:
         return {
             path.relative_to(directory).as_posix(): path.read_text("utf-8")
             for path in directory.rglob("*")
-            if path.is_file()
+            if path.is_file() and "parts" not in path.parts  # which are packages
         }
     with zipfile.ZipFile(directory.with_name(f"asset.{digest}.zip")) as packed:
         return {name: packed.read(name).decode() for name in packed.namelist()}
@@ -39,11 +40,55 @@ def test_both_speak_of_the_same_version():
     assert reader.SCHEMA_VERSION == writer.SCHEMA_VERSION
 
 
-def test_the_lifecycle_reads_what_is_uploaded(example, bundle):
-    read = reader.parse_cluster(bundle["cluster.json"])
+@pytest.fixture
+def read(bundle) -> reader.Cluster:
+    """What the lifecycle makes of `cluster.json`."""
+    return reader.parse_cluster(bundle["cluster.json"])
+
+
+def test_the_lifecycle_reads_what_is_uploaded(example, read):
     described = example.described
+    hyperpod = described.hyperpod
     assert (read.name, read.region) == (described.name, described.region)
-    assert read.node_types == {group.name: node_type for node_type, group in described.hyperpod.groups}
+    assert read.slurm_configuration == hyperpod.slurm_configuration
+    assert read.restrict_ssh_to_jobs == hyperpod.restrict_ssh_to_jobs
+    assert {name: (one.node_type, one.ebs_volume) for name, one in read.instance_groups.items()} == {
+        group.name: (node_type, group.ebs_volume_gib is not None) for node_type, group in hyperpod.groups
+    }
+    assert {one.name for one in read.instance_groups.values() if one.partition} == {
+        group.name for group in hyperpod.compute
+    }
+
+
+def test_the_lifecycle_reads_of_mounted_buckets(example, read):
+    described = [(one.bucket, one.mount, one.prefix, one.read_only) for one in example.described.storage.s3]
+    assert [(one.bucket, one.path, one.prefix, one.read_only) for one in read.s3_mounts] == described
+
+
+def test_the_lifecycle_reads_of_a_directory(example, read):
+    described = example.described.directory
+    assert (read.directory is None) == (described is None)
+    if described:
+        found = read.directory
+        assert (found.uri, found.base_dn, found.bind_dn) == (described.uri, described.base_dn, described.bind_dn)
+        assert (found.bind_secret_arn, found.ca_certificate) == (described.bind_secret, described.ca_certificate)
+
+
+def test_the_lifecycle_reads_of_studio(example, read):
+    described = example.described.studio
+    assert (read.studio is None) == (described is None)
+    if described:
+        workspace, found = described.workspace, read.studio
+        assert found.workspace_path == workspace.path_on(example.described.storage.lustre.mount)
+        assert (found.workspace_uid, found.workspace_gid) == (workspace.uid, workspace.gid)
+        secrets = [properties for _, _, properties in example.resources("AWS::SecretsManager::Secret")]
+        assert "MUNGE key" in " ".join(one.get("Description", "") for one in secrets)
+        assert found.munge_secret_arn.startswith("arn:aws:secretsmanager:")
+
+
+def test_the_lifecycle_reads_as_whom_to_use_the_database(example, read):
+    ours = isinstance(example.described.hyperpod.accounting_database, AccountingDatabaseConfig)
+    assert (read.accounting_database.user if read.accounting_database else None) == ("slurm" if ours else None)
 
 
 def test_nothing_known_only_at_deployment_is_left(bundle):
@@ -107,7 +152,8 @@ def test_provisioning_parameters_name_the_groups(example, bundle):
     [
         ({"schema_version": 2}, "schema_version"),
         ({"instance_groups": None}, "known shape"),
-        ({"instance_groups": [{"name": "worker", "node_type": "Worker"}]}, "node_type"),
+        ({"slurm_configuration": "yes"}, "slurm_configuration"),
+        ({"instance_groups": [{"name": "worker", "node_type": "Worker", "partition": "p"}]}, "node_type"),
     ],
 )
 def test_the_lifecycle_refuses_another_shape(change, text):
@@ -115,7 +161,8 @@ def test_the_lifecycle_refuses_another_shape(change, text):
         "schema_version": writer.SCHEMA_VERSION,
         "cluster_name": "ml-cluster",
         "region": "us-west-2",
-        "instance_groups": [{"name": "worker", "node_type": "compute"}],
+        "slurm_configuration": "api",
+        "instance_groups": [{"name": "worker", "node_type": "compute", "partition": "p"}],
     }
     reader.parse_cluster(json.dumps(good))
     with pytest.raises(Exception, match=text) as raised:

@@ -1,6 +1,7 @@
 """Synthesis in process, once for each description, and what tests ask of the templates it leaves."""
 
 import json
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from cdk_slurm.spec import (
     LustreConfig,
     NetworkConfig,
     OpenZfsConfig,
+    S3Mount,
+    StudioConfig,
     User,
 )
 from cdk_slurm.storage import (
@@ -50,12 +53,23 @@ SMALLEST = {
 _COMPUTE = SMALLEST["hyperpod"]["compute"]
 _SECOND_ZONE = {"additional_zones": [{"availability_zone": "usw2-az1", "private_cidr": "10.2.0.0/16"}]}
 _KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+_S3 = [
+    {"bucket": "someones-sets", "mount": "/sets", "prefix": "text/"},
+    {"bucket": "someones-results", "mount": "/results", "read_only": False},
+]
 _EVERYTHING = {
     "network": _SECOND_ZONE,
-    "storage": {"lustre": {}, "openzfs": {}},
+    "storage": {"lustre": {}, "openzfs": {}, "s3": _S3},
     "data": {"associations": [{"path": "/data"}]},
     "hyperpod": {"compute": _COMPUTE, "login": {}, "accounting_database": {}},
     "users": [{"name": "alice", "uid": 10001}],
+    "directory": {
+        "uri": "ldaps://ldap.example.com",
+        "base_dn": "dc=example,dc=com",
+        "bind_dn": "cn=slurm,dc=example,dc=com",
+        "bind_secret": "arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf",
+    },
+    "studio": {},
 }
 
 #: What the examples leave out: what each adds to `SMALLEST`.
@@ -318,6 +332,8 @@ class Synthesiser:
         app.synth()
         for layer in directory.glob("asset.*.zip"):  # AWS's command line: 22 MB that no test reads
             layer.unlink()
+        for parts in directory.glob("asset.*/parts"):  # what was fetched for nodes, as large
+            shutil.rmtree(parts)
         return Assembly(directory)
 
     def in_stack(self, build: Callable[[cdk.Stack], object], **context: Any) -> Template:
@@ -368,7 +384,9 @@ def everything() -> Callable[[cdk.Stack], HyperPodCluster]:
             lustre=lustre,
             openzfs=OpenZfsFileSystem(stack, "Home", network=network, config=OpenZfsConfig()),
             accounting_database=AccountingDatabase(stack, "Accounting", network=network),
+            s3_mounts=[S3Mount(bucket="someones-results", mount="/results", read_only=False)],
             users=[User(name="alice", uid=10001)],
+            studio=StudioConfig(),
         )
 
     return add

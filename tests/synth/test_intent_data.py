@@ -273,7 +273,6 @@ def test_the_password_is_generated_and_stands_in_no_template(synthesise, any_clu
             password = synthesise.example(any_cluster).text(database.properties["MasterUserPassword"])
             secret = template.one("AWS::SecretsManager::Secret")
             assert password == f"{{{{resolve:secretsmanager:${{{secret.id}}}:SecretString:password::}}}}"
-        for secret in template.all("AWS::SecretsManager::Secret"):
             assert "SecretString" not in secret.properties
             generated = secret.properties["GenerateSecretString"]
             assert json.loads(generated["SecretStringTemplate"]) == {"username": "slurm"}

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import tracemalloc
 from pathlib import Path
 
 import aws_cdk as cdk
@@ -102,7 +103,9 @@ def test_the_scripts_are_uploaded_as_they_are(synthesise):
     [uploaded] = [path.parent for path in assembly.directory.glob("asset.*/on_init_complete.sh")]
     assert entry <= {path.name for path in uploaded.iterdir()}
     assert files_in(uploaded) == {
-        name: content for name, content in files_in(SCRIPTS).items() if "__pycache__" not in Path(name).parts
+        name: content
+        for name, content in files_in(SCRIPTS).items()
+        if not {"__pycache__", "parts"} & set(Path(name).parts) and not Path(name).name.startswith(".")
     }
 
 
@@ -148,7 +151,8 @@ def test_an_upload_may_do_what_it_does_and_no_more(synthesise, any_cluster):
             ("ReadAssets", "s3:GetObject", f"arn:aws:s3:::{assets}/*"),
             ("Compare", "s3:ListBucket", bucket),
             ("Write", "s3:PutObject", f"{bucket}/lifecycle/*"),
-            *([("Encrypt", "kms:GenerateDataKey", key)] if key else []),
+            # Large files go up in parts, which S3 decrypts to put them together.
+            *([("Encrypt", ["kms:Decrypt", "kms:GenerateDataKey"], key)] if key else []),
         ]
     ]
     # Nor is anything granted elsewhere: in the role, by AWS's policies, by a bucket's.
@@ -252,6 +256,10 @@ def test_an_upload_that_would_run_as_somebody_else_is_an_error(synthesise):
 # cluster.json
 
 
+#: What most groups have of disks.
+VOLUME = {"ebs_volume": True, "nvme": False}
+
+
 def test_nodes_learn_what_the_cluster_is(synthesise):
     assembly = synthesise.example("hyperpod-gpu")
     storage = assembly["storage"]
@@ -263,10 +271,17 @@ def test_nodes_learn_what_the_cluster_is(synthesise):
         "region": "us-west-2",
         "slurm_configuration": "api",
         "instance_groups": [
-            {"name": "controller", "node_type": "controller", "instance_type": "ml.m5.2xlarge"},
-            {"name": "login", "node_type": "login", "instance_type": "ml.m5.xlarge"},
-            {"name": "worker", "node_type": "compute", "instance_type": "ml.c5.4xlarge", "partition": "c5"},
-            {"name": "gpu-worker", "node_type": "compute", "instance_type": "ml.g5.xlarge", "partition": "g5"},
+            {"name": "controller", "node_type": "controller", "instance_type": "ml.m5.2xlarge"} | VOLUME,
+            {"name": "login", "node_type": "login", "instance_type": "ml.m5.xlarge"} | VOLUME,
+            {"name": "worker", "node_type": "compute", "instance_type": "ml.c5.4xlarge", "partition": "c5"} | VOLUME,
+            {
+                "name": "gpu-worker",
+                "node_type": "compute",
+                "instance_type": "ml.g5.xlarge",
+                "partition": "g5",
+                "ebs_volume": True,
+                "nvme": True,
+            },
         ],
         "mounts": {
             "lustre": {
@@ -278,6 +293,11 @@ def test_nodes_learn_what_the_cluster_is(synthesise):
             "openzfs": {"dns_name": f"${{{openzfs}.DNSName}}", "path": "/home"},
         },
         "users": [{"name": "alice", "uid": 10001, "gid": 1001, "ssh_public_keys": []}],
+        "restrict_ssh_to_jobs": False,
+        "studio": {
+            "workspace": {"path": "/fsx/shared/studio-workspace", "uid": 10001, "gid": 1001},
+            "munge_secret_arn": f"${{{assembly['cluster'].one('AWS::SecretsManager::Secret').id}}}",
+        },
     }
 
 
@@ -289,7 +309,84 @@ def test_nodes_learn_only_of_what_there_is(synthesise):
     known = synthesise().beside_scripts("cluster.json")
     assert known["mounts"] == {}
     assert known["users"] == []
-    assert "accounting_database" not in known
+    assert known.keys() == {
+        "schema_version",
+        "cluster_name",
+        "region",
+        "slurm_configuration",
+        "instance_groups",
+        "mounts",
+        "users",
+        "restrict_ssh_to_jobs",
+    }
+
+
+@pytest.mark.parametrize(
+    ("group", "disks"),
+    [
+        ({"type": "ml.p5.48xlarge"}, {"ebs_volume": True, "nvme": True}),
+        ({"type": "ml.p5.48xlarge", "ebs_volume_gib": None}, {"ebs_volume": False, "nvme": True}),
+        ({"type": "ml.m5.xlarge", "ebs_volume_gib": None}, {"ebs_volume": False, "nvme": False}),
+        # HyperPod chooses: what only one of them has cannot be counted on.
+        ({"type": ["ml.g5.xlarge", "ml.m5.xlarge"]}, {"ebs_volume": True, "nvme": False}),
+        ({"type": ["ml.g5.xlarge", "ml.g6.xlarge"]}, {"ebs_volume": True, "nvme": True}),
+    ],
+)
+def test_nodes_learn_what_disks_they_have(synthesise, group, disks):
+    known = synthesise(hyperpod={"compute": [WORKER | group]}).beside_scripts("cluster.json")
+    [worker] = [one for one in known["instance_groups"] if one["name"] == "worker"]
+    assert {name: worker[name] for name in disks} == disks
+
+
+def test_nodes_learn_who_may_log_in_to_them(synthesise):
+    assert synthesise.example("hyperpod-p5").beside_scripts("cluster.json")["restrict_ssh_to_jobs"] is True
+
+
+def test_nodes_learn_of_mounted_buckets(synthesise):
+    mounts = synthesise.example("everything").beside_scripts("cluster.json")["mounts"]
+    assert mounts["s3"] == [
+        {"bucket": "someones-sets", "prefix": "text/", "path": "/sets", "read_only": True},
+        {"bucket": "someones-results", "path": "/results", "read_only": False},
+    ]
+
+
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nMIIBAAAA\n-----END CERTIFICATE-----\n"
+
+
+@pytest.mark.parametrize(
+    ("more", "known"),
+    [
+        ({}, {}),
+        ({"ca_certificate": CERTIFICATE}, {"ca_certificate": CERTIFICATE}),
+        (
+            {
+                "bind_dn": "cn=slurm,dc=x",
+                "bind_secret": f"arn:aws:secretsmanager:us-west-2:{ACCOUNT}:secret:ldap-AbCdEf",
+            },
+            {
+                "bind_dn": "cn=slurm,dc=x",
+                "bind_secret_arn": f"arn:aws:secretsmanager:us-west-2:{ACCOUNT}:secret:ldap-AbCdEf",
+            },
+        ),
+    ],
+)
+def test_nodes_learn_of_a_directory(synthesise, more, known):
+    found = {"uri": "ldaps://ldap.example.com", "base_dn": "dc=x"}
+    assert synthesise(directory=found | more).beside_scripts("cluster.json")["directory"] == found | known
+
+
+def test_nodes_learn_of_a_workspace_of_ones_own(synthesise):
+    workspace = {"path": "/scratch/spaces", "uid": 10002, "gid": 1002}
+    known = synthesise(
+        storage={"lustre": {"mount": "/scratch"}},
+        users=[{"name": "bob", "uid": 10002}],
+        studio={"workspace": workspace},
+    ).beside_scripts("cluster.json")
+    assert known["studio"]["workspace"] == workspace
+
+
+def test_nodes_learn_as_whom_to_use_a_database_of_ours(synthesise):
+    assert synthesise.example("everything").beside_scripts("cluster.json")["accounting_database"]["user"] == "slurm"
 
 
 def test_nodes_learn_of_file_systems_and_a_database_that_exist(synthesise):
@@ -392,6 +489,9 @@ def prefix(synthesise, **fields):
         ({"tags": {"team": "speech"}}, False),
         ({"data": {}}, False),
         ({"users": [{"name": "alice", "uid": 10001}]}, True),
+        ({"hyperpod": {"compute": [WORKER], "restrict_ssh_to_jobs": True}}, True),
+        ({"storage": STORAGE | {"s3": [{"bucket": "someones-data", "mount": "/data"}]}}, True),
+        ({"studio": {}}, True),
         ({"hyperpod": {"compute": [WORKER | {"partition": "cpu"}]}}, True),
         ({"hyperpod": {"compute": [WORKER, WORKER | {"name": "more"}]}}, True),
         ({"storage": {"lustre": {}}}, True),
@@ -456,28 +556,68 @@ def touch(scripts):
     os.utime(scripts / "on_create.sh", (0, 0))
 
 
+def leave_junk(scripts):
+    for name in (".DS_Store", "lifecycle/.mypy_cache/3.11/x.json", "lifecycle/steps/old.pyc", ".#on_create.sh"):
+        (scripts / name).parent.mkdir(parents=True, exist_ok=True)
+        (scripts / name).write_bytes(os.urandom(16))
+    (scripts / "lifecycle/.#node.py").symlink_to("nobody@nowhere:1")  # as an editor locks what it edits
+
+
 def compile_bytecode(scripts):
     for cache in (scripts / "__pycache__", scripts / "lifecycle/__pycache__", scripts / "lifecycle/steps/__pycache__"):
         cache.mkdir()
         (cache / "step.cpython-311.pyc").write_bytes(os.urandom(16))
 
 
-@pytest.mark.parametrize("change", [touch, compile_bytecode])
+@pytest.mark.parametrize("change", [touch, compile_bytecode, leave_junk])
 def test_what_is_not_in_the_scripts_is_no_new_bundle(synthesise, scripts, change):
     before = bundle(synthesise, scripts)
     change(scripts)
     assert bundle(synthesise, scripts) == before
 
 
-def test_bytecode_is_not_uploaded(synthesise, scripts):
-    compile_bytecode(scripts)
+def uploaded(synthesise, scripts):
+    """Names of the files of a bundle that are uploaded."""
 
     def build(app):
         LifecycleBundle(cdk.Stack(app, "stack"), "Bundle", cluster_name="c", files={}, scripts=scripts)
 
     assembly = synthesise.app(build)
-    [uploaded] = [path.parent for path in assembly.directory.glob("asset.*/on_create.sh")]
-    assert not list(uploaded.rglob("*.pyc"))
+    [asset] = [path.parent for path in assembly.directory.glob("asset.*/on_create.sh")]
+    return files_in(asset).keys()
+
+
+@pytest.mark.parametrize("litter", [compile_bytecode, leave_junk])
+def test_what_is_no_script_is_not_uploaded(synthesise, scripts, litter):
+    before = files_in(scripts).keys()
+    litter(scripts)
+    assert uploaded(synthesise, scripts) == before
+
+
+@pytest.mark.parametrize("target", ["on_create.sh", "lifecycle", "nowhere"])
+def test_a_link_is_refused(synthesise, scripts, target):
+    (scripts / "lifecycle/link").symlink_to(scripts / target)
+    with pytest.raises(ValueError, match=r"scripts: found .*/lifecycle/link; allowed: files and directories"):
+        bundle(synthesise, scripts)
+
+
+def test_a_large_file_is_never_in_memory(synthesise, scripts):
+    """What is fetched for nodes has tens of megabytes."""
+    size = 64 * 1024 * 1024
+    (scripts / "parts").mkdir()
+    with (scripts / "parts/large.deb").open("wb") as part:
+        part.truncate(size)
+    tracemalloc.start()
+    try:
+        before = bundle(synthesise, scripts)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size / 2
+    with (scripts / "parts/large.deb").open("r+b") as part:
+        part.seek(size - 1)
+        part.write(b"x")
+    assert bundle(synthesise, scripts) != before
 
 
 def test_the_order_of_keys_is_no_new_bundle(synthesise, scripts):

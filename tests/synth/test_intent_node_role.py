@@ -117,6 +117,58 @@ def test_nodes_read_the_databases_secret_and_no_other(synthesise):
     assert read["Resource"] == ["arn:aws:secretsmanager:us-west-2:111122223333:secret:slurm-AbCdEf"]
 
 
+def test_nodes_read_the_directorys_secret(synthesise):
+    secret = "arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf"
+    directory = {"uri": "ldaps://ldap", "base_dn": "dc=x", "bind_dn": "cn=y,dc=x", "bind_secret": secret}
+    read = statements(synthesise(directory=directory))["ReadSecrets"]
+    assert (read["Action"], read["Resource"]) == ("secretsmanager:GetSecretValue", [secret])
+    assert "ReadSecrets" not in statements(synthesise(directory={"uri": "ldaps://ldap", "base_dn": "dc=x"}))
+
+
+# What is mounted of buckets
+
+
+def test_nodes_read_what_is_mounted_and_write_only_where_it_is_asked_for(synthesise):
+    own = statements(synthesise.example("everything"))
+    arn = "arn:aws:s3:::"
+    assert {sid: (one["Action"], one["Resource"]) for sid, one in own.items() if "Mounted" in sid} == {
+        "ListMounted": ("s3:ListBucket", [f"{arn}someones-results", f"{arn}someones-sets"]),
+        "ReadMounted": ("s3:GetObject", [f"{arn}someones-results/*", f"{arn}someones-sets/text/*"]),
+        "WriteMounted": (
+            ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"],
+            [f"{arn}someones-results/*"],
+        ),
+    }
+
+
+def test_two_mounts_of_one_bucket_name_it_once(synthesise):
+    mounts = [{"bucket": "b-1", "mount": mount, "prefix": "p/"} for mount in ("/a", "/b")]
+    own = statements(synthesise(storage={"s3": mounts}))
+    assert own["ListMounted"]["Resource"] == ["arn:aws:s3:::b-1"]
+    assert own["ReadMounted"]["Resource"] == ["arn:aws:s3:::b-1/p/*"]
+    assert "WriteMounted" not in own
+
+
+# The MUNGE key
+
+
+def test_nodes_share_the_munge_key_in_its_secret_and_in_no_other(synthesise):
+    assembly = synthesise.example("everything")
+    secret = assembly["cluster"].one("AWS::SecretsManager::Secret")
+    own = statements(assembly)
+    assert own["ShareMungeKey"]["Action"] == ["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"]
+    assert own["ShareMungeKey"]["Resource"] == [f"${{{secret.id}}}"]
+    putting = [sid for sid, one in own.items() if "secretsmanager:PutSecretValue" in listed(one["Action"])]
+    assert putting == ["ShareMungeKey"]
+    assert "EncryptMungeKey" not in own
+
+
+def test_a_customers_key_encrypts_the_munge_key(synthesise):
+    own = statements(synthesise.example("kms-key"))
+    assert (own["EncryptMungeKey"]["Action"], own["EncryptMungeKey"]["Resource"]) == ("kms:GenerateDataKey", [KEY])
+    assert own["Decrypt"]["Resource"] == [KEY]
+
+
 def test_controllers_tell_of_a_failover_on_the_one_topic(synthesise):
     tell = statements(synthesise.example("legacy-kms-key"))["TellFailover"]
     assert tell["Action"] == "sns:Publish"

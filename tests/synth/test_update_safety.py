@@ -74,6 +74,10 @@ HARMLESS = {
     "flow logs kept for less long": {"network": {"additional_zones": ZONES, "flow_log_retention_days": 30}},
     "a user more": {"users": [{"name": "alice", "uid": 10001}, {"name": "bob", "uid": 10002}]},
     "tags": {"tags": {"team": "speech"}},
+    "logging in to compute nodes with a job only": hyperpod(WORKER, restrict_ssh_to_jobs=True),
+    "a mounted bucket": {"storage": {"lustre": {}, "openzfs": {}, "s3": [{"bucket": "sets", "mount": "/sets"}]}},
+    "a directory": {"directory": {"uri": "ldaps://ldap.example.com", "base_dn": "dc=example,dc=com"}},
+    "a cluster ready for Studio": {"studio": {}},
     "an association before the other": {
         "data": {"associations": [{"path": "/checkpoints", "prefix": "c/"}, {"path": "/data", "prefix": "data/"}]}
     },

@@ -443,6 +443,7 @@ class TestSummary:
         assert ["worker", "compute", "ml.c5.4xlarge", "2", "worker"] in rows
         assert ["Total", "3"] in rows
         assert ["Storage"] not in rows
+        assert ["Mounted buckets"] not in rows
 
     def test_of_a_large_cluster(self, assembly: Path) -> None:
         Path("large [bold].yaml").write_text(
@@ -455,6 +456,7 @@ network: {additional_zones: [{availability_zone: usw2-az1, private_cidr: 10.2.0.
 storage:
   lustre: {storage_class: INTELLIGENT_TIERING, throughput_mbps: 4000, removal_policy: destroy}
   openzfs: {existing: fs-0123456789abcdef0}
+  s3: [{bucket: my-sets, prefix: text/, mount: /sets}, {bucket: my-results, mount: /results, read_only: false}]
 data:
   bucket: my-data
   associations: [{path: /data, prefix: sets/, export_events: []}]
@@ -464,6 +466,10 @@ hyperpod:
   accounting_database: {}
   compute:
     - {name: gpu, type: ml.p5.48xlarge, count: 4, partition: "[red]"}
+  restrict_ssh_to_jobs: true
+users: [{name: alice, uid: 10001}]
+directory: {uri: "ldaps://ldap.example.com", base_dn: "dc=example,dc=com"}
+studio: {}
 """,
             "utf-8",
         )
@@ -474,6 +480,11 @@ hyperpod:
         assert ["Lustre", "PERSISTENT_2 INTELLIGENT_TIERING", "elastic", "4000 MB/s", "/fsx", "destroyed"] in rows
         assert ["OpenZFS", "fs-0123456789abcdef0", "/home", "not touched"] in rows
         assert ["Accounting", "MariaDB db.m6g.large", "100 GiB", "kept"] in rows
+        assert ["my-sets", "text/", "/sets", "read"] in rows
+        assert ["my-results", "whole bucket", "/results", "read and write"] in rows
+        assert ["Log in to compute nodes", "only while a job of one's own runs there"] in rows
+        assert ["Accounts", "ldaps://ldap.example.com, beside 1 of the file"] in rows
+        assert ["Studio workspace", "/fsx/shared/studio-workspace"] in rows
         assert ["Data: the existing bucket my-data"] in rows
         assert ["/fsx/data", "sets/", "new, changed, deleted", "nothing"] in rows
         assert rows[-1] == ["cdk deploy --all --concurrency 4 -c cluster='large [bold].yaml'"]

@@ -11,7 +11,7 @@ from cdk_slurm.spec import ClusterSpec, Silence, User
 
 KEY = "arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 PLAN = "arn:aws:sagemaker:us-east-1:123456789012:training-plan/p5-in-may"
-SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:slurm"  # noqa: S105
+SECRET = "arn:aws:secretsmanager:us-east-1:123456789012:secret:slurm"
 TOPIC = "arn:aws:sns:us-east-1:123456789012:failover"
 
 
@@ -168,6 +168,12 @@ REFUSED = [
         "found an ARN of Region 'us-east-1'; allowed: of us-west-2",
     ),
     (
+        "ARN_REGION",
+        cluster(directory={"uri": "ldaps://ldap", "base_dn": "dc=x", "bind_dn": "cn=y", "bind_secret": SECRET}),
+        "directory.bind_secret",
+        "found an ARN of Region 'us-east-1'; allowed: of us-west-2",
+    ),
+    (
         "TAG_COUNT",
         cluster(tags={f"t{number}": "" for number in range(41)}),
         "tags",
@@ -320,7 +326,7 @@ def test_smallest_cluster_is_sound():
     assert check(cluster()) == ()
 
 
-@pytest.mark.parametrize("module", ["cluster", "hyperpod", "network"])
+@pytest.mark.parametrize("module", ["cluster", "directory", "hyperpod", "mounts", "network", "studio"])
 def test_every_rule_explains_itself(module):
     for rule in RULES.values():
         if rule.violations.__module__ == f"cdk_slurm.rules.{module}":

@@ -1,4 +1,4 @@
-"""Rules of mounts, bucket and associations: for each rule what passes, what does not, and what is said."""
+"""Rules of bucket and associations: for each rule what passes, what does not, and what is said."""
 
 from typing import Any
 
@@ -11,11 +11,9 @@ from cdk_slurm.spec import (
     ComputeGroup,
     Data,
     ExistingLustre,
-    ExistingOpenZfs,
     HyperPodConfig,
     LustreConfig,
     Model,
-    OpenZfsConfig,
     Storage,
 )
 
@@ -26,10 +24,6 @@ def association(path: str = "/data", prefix: str = "", **fields: Any) -> Associa
 
 def data(*places: tuple[str, str], **fields: Any) -> Data:
     return Data(associations=tuple(association(path, prefix) for path, prefix in places), **fields)
-
-
-def mounts(lustre: str = "/fsx", openzfs: str = "/home") -> Storage:
-    return Storage(lustre=LustreConfig(mount=lustre), openzfs=OpenZfsConfig(mount=openzfs))
 
 
 def cluster(lustre: LustreConfig | ExistingLustre | None, associated: Data | None = None) -> ClusterSpec:
@@ -51,13 +45,6 @@ BUCKET_NAMES = "a general purpose bucket's name of 3 to 63 lower-case letters, d
 DEFINED = [one for one in RULES.values() if one.violations.__module__ == "cdk_slurm.rules.data"]
 
 PASSING: list[tuple[str, Model]] = [
-    ("MOUNT_SYSTEM_DIRECTORY", mounts()),
-    ("MOUNT_SYSTEM_DIRECTORY", mounts("/opt/apps", "/mnt/home")),
-    ("MOUNT_SYSTEM_DIRECTORY", mounts("/usr2", "/variant")),
-    ("MOUNT_SYSTEM_DIRECTORY", Storage()),
-    ("MOUNT_OVERLAP", mounts()),
-    ("MOUNT_OVERLAP", mounts("/home2", "/home")),
-    ("MOUNT_OVERLAP", Storage(lustre=LustreConfig(mount="/home"))),
     *(
         ("DATA_BUCKET_NAME", Data(bucket=name))
         for name in ("new", "abc", "my-data.example.com", "1-2-3-4", "a" * 63, "x--y", "new-data")
@@ -93,40 +80,6 @@ PASSING: list[tuple[str, Model]] = [
 ]
 
 FAILING: list[tuple[str, Model, str, str]] = [
-    *(
-        (
-            "MOUNT_SYSTEM_DIRECTORY",
-            mounts(lustre=mount),
-            "lustre.mount",
-            f"found {mount}, which {what}; allowed: a directory of its own, such as /fsx, /home or /mnt/data",
-        )
-        for mount, what in (
-            ("/opt", "hides /opt/ml, /opt/sagemaker, /opt/slurm"),
-            ("/opt/slurm", "hides /opt/slurm"),
-            ("/usr", "hides /usr"),
-            ("/usr/local", "lies in /usr"),
-            ("/var/lib/data", "lies in /var"),
-            ("/tmp", "hides /tmp"),  # noqa: S108
-        )
-    ),
-    (
-        "MOUNT_SYSTEM_DIRECTORY",
-        Storage(openzfs=ExistingOpenZfs(existing="fs-0123456789abcdef0", mount="/root")),
-        "openzfs.mount",
-        "found /root, which hides /root; allowed: a directory of its own, such as /fsx, /home or /mnt/data",
-    ),
-    (
-        "MOUNT_OVERLAP",
-        mounts("/shared", "/shared"),
-        "openzfs.mount",
-        "found /shared, and lustre is mounted at /shared; allowed: a directory neither above nor below /shared",
-    ),
-    (
-        "MOUNT_OVERLAP",
-        mounts("/home/fsx", "/home"),
-        "openzfs.mount",
-        "found /home, and lustre is mounted at /home/fsx; allowed: a directory neither above nor below /home/fsx",
-    ),
     *(
         ("DATA_BUCKET_NAME", Data(bucket=name), "bucket", f"found {name!r}; allowed: new, or {BUCKET_NAMES}")
         for name in (

@@ -14,7 +14,7 @@ from cdk_slurm.spec import (
     LoginGroup,
 )
 
-SECRET = "arn:aws:secretsmanager:us-west-2:123456789012:secret:slurm-AbCdEf"  # noqa: S105
+SECRET = "arn:aws:secretsmanager:us-west-2:123456789012:secret:slurm-AbCdEf"
 PLAN = "arn:aws:sagemaker:us-west-2:123456789012:training-plan/p5-in-may"
 TOPIC = "arn:aws:sns:us-west-2:123456789012:failover"
 EXISTING_DATABASE = {"existing": "db.example.com", "secret": SECRET}

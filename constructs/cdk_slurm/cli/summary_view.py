@@ -31,6 +31,8 @@ def show(spec: ClusterSpec, assembly: Assembly, file: str) -> None:
     print_table(console, "Instance groups", groups, _instance_groups(spec))
     print_table(console, "Network", ("Part", "Range or id", "Zone"), _network(spec))
     print_table(console, "Storage", ("", "Type", "Capacity", "Throughput", "Mount", "On destroy"), _storage(spec))
+    if spec.storage.s3:
+        print_table(console, "Mounted buckets", ("Name", "Prefix", "Mount", "Access"), _buckets(spec.storage))
     if spec.data:
         directories = _associations(spec.data, spec.storage)
         print_table(console, f"Data: {_bucket(spec.data)}", ("Directory", "Prefix", "Imports", "Exports"), directories)
@@ -49,6 +51,12 @@ def _cluster(spec: ClusterSpec) -> Iterator[Row]:
     yield "Slurm configuration", hyperpod.slurm_configuration
     yield "Provisioning", "continuous" if hyperpod.continuous_provisioning else "all instances or none"
     yield "Node recovery", hyperpod.node_recovery
+    if hyperpod.restrict_ssh_to_jobs:
+        yield "Log in to compute nodes", "only while a job of one's own runs there"
+    if spec.directory:
+        yield "Accounts", f"{spec.directory.uri}, beside {len(spec.users)} of the file"
+    if spec.studio and spec.storage.lustre:
+        yield "Studio workspace", spec.studio.workspace.path_on(spec.storage.lustre.mount)
 
 
 def _instance_groups(spec: ClusterSpec) -> Iterator[Row]:
@@ -122,6 +130,11 @@ def _storage(spec: ClusterSpec) -> Iterator[Row]:
         yield "Accounting", f"MariaDB db.{database.instance_type}", size, "", "", kept
     elif database:
         yield "Accounting", database.existing, "", "", "", _NOT_OURS
+
+
+def _buckets(storage: Storage) -> Iterator[Row]:
+    for one in storage.s3:
+        yield one.bucket, one.prefix or "whole bucket", one.mount, "read" if one.read_only else "read and write"
 
 
 def _lustre_throughput(lustre: LustreConfig) -> str:

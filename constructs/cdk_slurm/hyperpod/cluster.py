@@ -8,13 +8,26 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from cdk_slurm.findings import report
+from cdk_slurm.findings import report, tell
 from cdk_slurm.hyperpod.lifecycle_bundle import LifecycleBundle
+from cdk_slurm.hyperpod.munge_secret import MungeSecret
 from cdk_slurm.hyperpod.node_role import NodeRole
 from cdk_slurm.hyperpod.slurm_configuration import cluster_json, provisioning_parameters
 from cdk_slurm.network import TrainingNetwork, existing_subnet
 from cdk_slurm.rules.hyperpod import partition_of
-from cdk_slurm.spec import ComputeGroup, HyperPodConfig, InstanceGroup, User
+from cdk_slurm.rules.studio import workspace_findings
+from cdk_slurm.spec import (
+    ComputeGroup,
+    DirectoryConfig,
+    HyperPodConfig,
+    InstanceGroup,
+    LustreConfig,
+    OpenZfsConfig,
+    S3Mount,
+    Storage,
+    StudioConfig,
+    User,
+)
 from cdk_slurm.spec.hyperpod import NodeType
 from cdk_slurm.storage import AccountingDatabase, LustreFileSystem, OpenZfsFileSystem
 
@@ -26,8 +39,8 @@ class HyperPodCluster(Construct):
 
     In form `api` (the default) HyperPod sets Slurm up and mounts the file systems, and our scripts run
     after it; in form `provisioning_parameters` our scripts do it all. Configuration that breaks a rule
-    is an error at synthesis. Changing counts, adding a group or changing a script updates the cluster
-    in place; another name or network replaces it.
+    is an error at synthesis; `studio` without `lustre` raises `ValueError`. Changing counts, adding a
+    group or changing a script updates the cluster in place; another name or network replaces it.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-hyperpod-slurm.html
 
@@ -46,6 +59,9 @@ class HyperPodCluster(Construct):
     role: iam.IRole
     """Role of the nodes, to grant more to."""
 
+    munge_secret_arn: str | None
+    """Secret with the cluster's MUNGE key, once its controller runs; None without `studio`."""
+
     def __init__(
         self,
         scope: Construct,
@@ -57,12 +73,24 @@ class HyperPodCluster(Construct):
         lustre: LustreFileSystem | None = None,
         openzfs: OpenZfsFileSystem | None = None,
         accounting_database: AccountingDatabase | None = None,
+        s3_mounts: Sequence[S3Mount] = (),
         users: Sequence[User] = (),
+        directory: DirectoryConfig | None = None,
+        studio: StudioConfig | None = None,
         kms_key_arn: str | None = None,
     ) -> None:
         super().__init__(scope, id)
         report(self, config)
+        report(self, _mounted(lustre, openzfs, s3_mounts))
+        if directory:
+            report(self, directory)
+        if studio:
+            report(self, studio)
+            self._check_workspace(studio, lustre)
         legacy = config.slurm_configuration == "provisioning_parameters"
+        munge_secret = (
+            MungeSecret(self, "MungeKey", cluster_name=cluster_name, kms_key_arn=kms_key_arn) if studio else None
+        )
         files = {
             "cluster.json": cluster_json(
                 cluster_name=cluster_name,
@@ -70,8 +98,12 @@ class HyperPodCluster(Construct):
                 config=config,
                 lustre=lustre,
                 openzfs=openzfs,
+                s3_mounts=s3_mounts,
                 users=users,
+                directory=directory,
                 accounting_database=accounting_database,
+                studio=studio,
+                munge_secret=munge_secret,
             )
         }
         if legacy:
@@ -84,12 +116,15 @@ class HyperPodCluster(Construct):
         }
         # HyperPod takes a customer managed key for volumes with continuous provisioning only.
         volume_kms_key_arn = kms_key_arn if config.continuous_provisioning else None
+        secrets = [accounting_database and accounting_database.secret_arn, directory and directory.bind_secret]
         node_role = NodeRole(
             self,
             "NodeRole",
             network=network,
             subnets=list({subnet.node.path: subnet for subnet in subnets.values()}.values()),
-            secret_arns=[accounting_database.secret_arn] if accounting_database else [],
+            secret_arns=[arn for arn in secrets if arn],
+            s3_mounts=s3_mounts,
+            munge_secret=munge_secret,
             topic_arn=config.failover_topic,
             kms_key_arn=kms_key_arn,
             volume_kms_key_arn=volume_kms_key_arn,
@@ -117,17 +152,32 @@ class HyperPodCluster(Construct):
         cluster.node.add_dependency(bundle.uploaded, node_role, network, *storage)
         self.cluster_name = cluster_name
         self.cluster_arn = cluster.attr_cluster_arn
+        self.munge_secret_arn = munge_secret.secret_arn if munge_secret else None
 
     @classmethod
     def from_attributes(
-        cls, scope: Construct, id: str, *, cluster_name: str, cluster_arn: str, role_arn: str
+        cls,
+        scope: Construct,
+        id: str,
+        *,
+        cluster_name: str,
+        cluster_arn: str,
+        role_arn: str,
+        munge_secret_arn: str | None = None,
     ) -> "HyperPodCluster":
         """Refer to a cluster that exists."""
         existing = _ExistingHyperPodCluster(scope, id)
         existing.cluster_name = cluster_name
         existing.cluster_arn = cluster_arn
         existing.role = iam.Role.from_role_arn(existing, "Role", role_arn)
+        existing.munge_secret_arn = munge_secret_arn
         return existing
+
+    def _check_workspace(self, studio: StudioConfig, lustre: LustreFileSystem | None) -> None:
+        if lustre is None:
+            raise ValueError("studio: found no lustre; allowed: with a Lustre file system, which holds the workspace")
+        for finding in workspace_findings(studio, lustre.mount_path):
+            tell(self, finding)
 
 
 class _ExistingHyperPodCluster(HyperPodCluster):
@@ -209,6 +259,17 @@ class _Groups:
         if self._kms_key_arn:
             volumes.append(_Props.ClusterEbsVolumeConfigProperty(root_volume=True, volume_kms_key_id=self._kms_key_arn))
         return [_Props.ClusterInstanceStorageConfigProperty(ebs_volume_config=volume) for volume in volumes]
+
+
+def _mounted(
+    lustre: LustreFileSystem | None, openzfs: OpenZfsFileSystem | None, s3_mounts: Sequence[S3Mount]
+) -> Storage:
+    """What is mounted where, as a description would say it: file systems are judged by constructs of their own."""
+    return Storage(
+        lustre=LustreConfig(mount=lustre.mount_path) if lustre else None,
+        openzfs=OpenZfsConfig(mount=openzfs.mount_path) if openzfs else None,
+        s3=tuple(s3_mounts),
+    )
 
 
 def _mounts(

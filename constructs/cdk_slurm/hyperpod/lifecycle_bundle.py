@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,11 @@ from cdk_slurm.storage.data_bucket import private_bucket
 _PREFIX = "lifecycle"
 _BUCKET_NAME_LENGTH = 63
 
+#: What is beside scripts and none of them, by names at any depth.
+_JUNK = ("__pycache__", "*.pyc", ".*")
+
+_CHUNK_BYTES = 1024 * 1024
+
 #: Memory of the upload function, in MiB. CDK has one function for all deployments of a stack with the same memory,
 #: with the first one's role: a size that nobody chooses keeps ours, which may do little, to itself.
 _UPLOAD_MEMORY_MIB = 320
@@ -40,6 +46,9 @@ class LifecycleBundle(Construct):
     key prefix holds a hash of the scripts and of the JSON files, where values known only at deployment
     count by the resource that they come from: a changed script is a changed prefix, and an unchanged
     one is not. Former bundles stay, so that a rollback and a replaced node find theirs.
+
+    Compiled Python and files whose names begin with a dot are left out. Raises `ValueError` for a symbolic
+    link among the scripts, which S3 could not hold.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-hyperpod-lifecycle-best-practices-slurm.html
     """
@@ -73,7 +82,7 @@ class LifecycleBundle(Construct):
         )
         self.bucket = bucket
         self.key_prefix = f"{_PREFIX}/{_content_hash(stack, scripts, files)}"
-        asset = s3_assets.Asset(self, "Scripts", path=str(scripts), exclude=["**/__pycache__"])
+        asset = s3_assets.Asset(self, "Scripts", path=str(scripts), exclude=list(_JUNK))
         role = _upload_role(stack)
         policy = self._upload_policy(role, asset.bucket, kms_key_arn)
         upload = s3_deployment.BucketDeployment(
@@ -118,8 +127,13 @@ class LifecycleBundle(Construct):
             ],
         )
         if kms_key_arn:
+            # The command line uploads files of 8 MiB and more, such as packages for nodes, in parts. S3 encrypts each
+            # part, and decrypts them to put them together.
+            # https://docs.aws.amazon.com/AmazonS3/latest/userguide/mpuoverview.html#mpuAndPermissions
             policy.add_statements(
-                iam.PolicyStatement(sid="Encrypt", actions=["kms:GenerateDataKey"], resources=[kms_key_arn])
+                iam.PolicyStatement(
+                    sid="Encrypt", actions=["kms:Decrypt", "kms:GenerateDataKey"], resources=[kms_key_arn]
+                )
             )
         for resource in (read, written):
             acknowledge(
@@ -172,10 +186,30 @@ def _bucket_name(cluster_name: str, stack: cdk.Stack) -> str:
 
 def _content_hash(stack: cdk.Stack, scripts: Path, files: Mapping[str, Mapping[str, Any]]) -> str:
     digest = hashlib.sha256()
-    for path in sorted(scripts.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            digest.update(f"{path.relative_to(scripts).as_posix()}\0{path.stat().st_mode & 0o111}\0".encode())
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in sorted(_files(scripts)):
+        digest.update(f"{path.relative_to(scripts).as_posix()}\0{path.stat().st_mode & 0o111}\0".encode())
+        digest.update(_file_digest(path))
     # Resolved, a value known at deployment names its resource; unresolved, it would differ at every synthesis.
     digest.update(json.dumps(stack.resolve(files), sort_keys=True).encode())
     return digest.hexdigest()[:16]
+
+
+def _files(directory: Path) -> Iterator[Path]:
+    """The files that are uploaded."""
+    for path in directory.iterdir():
+        if any(fnmatchcase(path.name, pattern) for pattern in _JUNK):
+            continue
+        if path.is_symlink() or not (path.is_dir() or path.is_file()):
+            raise ValueError(f"scripts: found {path}; allowed: files and directories, and no links to such")
+        if path.is_dir():
+            yield from _files(path)
+        else:
+            yield path
+
+
+def _file_digest(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.digest()

@@ -8,7 +8,9 @@ from aws_cdk import aws_iam as iam
 from constructs import Construct
 
 from cdk_slurm.findings import acknowledge, shown
+from cdk_slurm.hyperpod.munge_secret import MungeSecret
 from cdk_slurm.network import TrainingNetwork
+from cdk_slurm.spec import S3Mount
 
 _DESCRIBE = (
     "ec2:DescribeDhcpOptions",
@@ -37,6 +39,8 @@ class NodeRole(Construct):
         network: TrainingNetwork,
         subnets: Sequence[ec2.ISubnet],
         secret_arns: Sequence[str] = (),
+        s3_mounts: Sequence[S3Mount] = (),
+        munge_secret: MungeSecret | None = None,
         topic_arn: str | None = None,
         kms_key_arn: str | None = None,
         volume_kms_key_arn: str | None = None,
@@ -84,10 +88,14 @@ class NodeRole(Construct):
                     sid="ReadSecrets", actions=["secretsmanager:GetSecretValue"], resources=list(secret_arns)
                 )
             )
+        if munge_secret:
+            statements += _munge_key(munge_secret, kms_key_arn)
+        objects = _objects(stack, s3_mounts)
+        statements += _mounted(stack, s3_mounts)
         if topic_arn:
             statements.append(iam.PolicyStatement(sid="TellFailover", actions=["sns:Publish"], resources=[topic_arn]))
         if kms_key_arn:
-            # The scripts and the secret are encrypted with it.
+            # The scripts and the secrets are encrypted with it.
             statements.append(iam.PolicyStatement(sid="Decrypt", actions=["kms:Decrypt"], resources=[kms_key_arn]))
         if volume_kms_key_arn:
             statements += _volume_key(volume_kms_key_arn)
@@ -122,6 +130,54 @@ class NodeRole(Construct):
             "The instances are in an account of the service's, and their ids are not known before.",
             f"AwsSolutions-IAM5[Resource::{shown(self, instances)}]",
         )
+        if objects:
+            acknowledge(
+                policy,
+                "What people keep in a mounted bucket is theirs to name; bucket and prefix are named.",
+                *(f"AwsSolutions-IAM5[Resource::{shown(self, one)}]" for one in objects),
+            )
+
+
+def _objects(stack: cdk.Stack, mounts: Sequence[S3Mount], *, written: bool = False) -> list[str]:
+    """ARNs of the objects in what is mounted, or in what of it nodes write to."""
+    arns = (f"{_bucket_arn(stack, mount)}/{mount.prefix}*" for mount in mounts if not written or not mount.read_only)
+    return list(dict.fromkeys(arns))
+
+
+def _bucket_arn(stack: cdk.Stack, mount: S3Mount) -> str:
+    return stack.format_arn(service="s3", region="", account="", resource=mount.bucket)
+
+
+def _mounted(stack: cdk.Stack, mounts: Sequence[S3Mount]) -> list[iam.PolicyStatement]:
+    """https://github.com/awslabs/mountpoint-s3/blob/main/doc/CONFIGURATION.md#iam-permissions"""
+    if not mounts:
+        return []
+    buckets = list(dict.fromkeys(_bucket_arn(stack, mount) for mount in mounts))
+    statements = [
+        iam.PolicyStatement(sid="ListMounted", actions=["s3:ListBucket"], resources=buckets),
+        iam.PolicyStatement(sid="ReadMounted", actions=["s3:GetObject"], resources=_objects(stack, mounts)),
+    ]
+    if written := _objects(stack, mounts, written=True):
+        actions = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"]
+        statements.append(iam.PolicyStatement(sid="WriteMounted", actions=actions, resources=written))
+    return statements
+
+
+def _munge_key(secret: MungeSecret, kms_key_arn: str | None) -> list[iam.PolicyStatement]:
+    """The controller puts the cluster's MUNGE key into the secret when it differs from what is there."""
+    statements = [
+        iam.PolicyStatement(
+            sid="ShareMungeKey",
+            actions=["secretsmanager:GetSecretValue", "secretsmanager:PutSecretValue"],
+            resources=[secret.secret_arn],
+        )
+    ]
+    if kms_key_arn:
+        # Beside kms:Decrypt, which putting a value takes too.
+        statements.append(
+            iam.PolicyStatement(sid="EncryptMungeKey", actions=["kms:GenerateDataKey"], resources=[kms_key_arn])
+        )
+    return statements
 
 
 def _volume_key(kms_key_arn: str) -> list[iam.PolicyStatement]:

@@ -3,8 +3,19 @@
 from collections.abc import Sequence
 from typing import Any
 
+from cdk_slurm.hyperpod.munge_secret import MungeSecret
 from cdk_slurm.rules.hyperpod import partition_of
-from cdk_slurm.spec import ComputeGroup, HyperPodConfig, User
+from cdk_slurm.rules.instances import instance_facts
+from cdk_slurm.spec import (
+    ComputeGroup,
+    DirectoryConfig,
+    HyperPodConfig,
+    InstanceGroup,
+    S3Mount,
+    StudioConfig,
+    User,
+)
+from cdk_slurm.spec.hyperpod import NodeType
 from cdk_slurm.storage import AccountingDatabase, LustreFileSystem, OpenZfsFileSystem
 
 #: The version of `cluster.json` that the lifecycle scripts read.
@@ -18,29 +29,39 @@ def cluster_json(
     config: HyperPodConfig,
     lustre: LustreFileSystem | None,
     openzfs: OpenZfsFileSystem | None,
+    s3_mounts: Sequence[S3Mount],
     users: Sequence[User],
+    directory: DirectoryConfig | None,
     accounting_database: AccountingDatabase | None,
+    studio: StudioConfig | None,
+    munge_secret: MungeSecret | None,
 ) -> dict[str, Any]:
     """What the lifecycle scripts know of the cluster; what it has not is left out, not null.
 
     Counts are left out too: they change no node.
     """
-    description: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "cluster_name": cluster_name,
-        "region": region,
-        "slurm_configuration": config.slurm_configuration,
-        "instance_groups": [
-            {"name": group.name, "node_type": node_type, "instance_type": group.types[0]}
-            | (
-                {"partition": partition_of(group, config.slurm_configuration)}
-                if isinstance(group, ComputeGroup)
-                else {}
-            )
-            for node_type, group in config.groups
-        ],
-        "mounts": {},
-        "users": [
+    return _there(
+        schema_version=SCHEMA_VERSION,
+        cluster_name=cluster_name,
+        region=region,
+        slurm_configuration=config.slurm_configuration,
+        instance_groups=[_group(node_type, group, config) for node_type, group in config.groups],
+        mounts=_there(
+            lustre=lustre
+            and {
+                "dns_name": lustre.dns_name,
+                "mount_name": lustre.mount_name,
+                "path": lustre.mount_path,
+                "efa": lustre.efa,
+            },
+            openzfs=openzfs and {"dns_name": openzfs.dns_name, "path": openzfs.mount_path},
+            s3=[
+                _there(bucket=one.bucket, prefix=one.prefix or None, path=one.mount, read_only=one.read_only)
+                for one in s3_mounts
+            ]
+            or None,
+        ),
+        users=[
             {
                 "name": user.name,
                 "uid": user.uid,
@@ -49,24 +70,50 @@ def cluster_json(
             }
             for user in users
         ],
+        restrict_ssh_to_jobs=config.restrict_ssh_to_jobs,
+        directory=directory
+        and _there(
+            uri=directory.uri,
+            base_dn=directory.base_dn,
+            bind_dn=directory.bind_dn,
+            bind_secret_arn=directory.bind_secret,
+            ca_certificate=directory.ca_certificate,
+        ),
+        accounting_database=accounting_database
+        and _there(
+            endpoint=accounting_database.endpoint,
+            port=accounting_database.port,
+            name=accounting_database.name,
+            secret_arn=accounting_database.secret_arn,
+            user=accounting_database.user,
+        ),
+        studio=_studio(studio, lustre, munge_secret) if studio and lustre and munge_secret else None,
+    )
+
+
+def _there(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _group(node_type: NodeType, group: InstanceGroup, config: HyperPodConfig) -> dict[str, Any]:
+    facts = [instance_facts(one) for one in group.types]
+    return _there(
+        name=group.name,
+        node_type=node_type,
+        instance_type=group.types[0],
+        partition=partition_of(group, config.slurm_configuration) if isinstance(group, ComputeGroup) else None,
+        ebs_volume=group.ebs_volume_gib is not None,
+        # Where HyperPod chooses among types, only what each of them has can be counted on.
+        nvme=all(one is not None and one.nvme_gb > 0 for one in facts),
+    )
+
+
+def _studio(studio: StudioConfig, lustre: LustreFileSystem, munge_secret: MungeSecret) -> dict[str, Any]:
+    workspace = studio.workspace
+    return {
+        "workspace": {"path": workspace.path_on(lustre.mount_path), "uid": workspace.uid, "gid": workspace.gid},
+        "munge_secret_arn": munge_secret.secret_arn,
     }
-    if lustre:
-        description["mounts"]["lustre"] = {
-            "dns_name": lustre.dns_name,
-            "mount_name": lustre.mount_name,
-            "path": lustre.mount_path,
-            "efa": lustre.efa,
-        }
-    if openzfs:
-        description["mounts"]["openzfs"] = {"dns_name": openzfs.dns_name, "path": openzfs.mount_path}
-    if accounting_database:
-        description["accounting_database"] = {
-            "endpoint": accounting_database.endpoint,
-            "port": accounting_database.port,
-            "name": accounting_database.name,
-            "secret_arn": accounting_database.secret_arn,
-        }
-    return description
 
 
 def provisioning_parameters(

@@ -31,12 +31,15 @@ def what_exists(spec: ClusterSpec) -> tuple[dict[str, Any], list[str]]:
             "dns_name": openzfs.dns_name,
         }
         ids.append(openzfs.existing)
-    if spec.data and spec.data.bucket != "new":
-        wanted["bucket"] = spec.data.bucket
-        ids.append(spec.data.bucket)
-    if isinstance(database, ExistingAccountingDatabase):
-        wanted["secret"] = database.secret
-        ids.append(database.secret)
+    buckets = [spec.data.bucket] if spec.data and spec.data.bucket != "new" else []
+    buckets += [one.bucket for one in spec.storage.s3]
+    secrets = [database.secret] if isinstance(database, ExistingAccountingDatabase) else []
+    if spec.directory and spec.directory.bind_secret:
+        secrets.append(spec.directory.bind_secret)
+    for kind, names in (("buckets", buckets), ("secrets", secrets)):
+        if names:
+            wanted[kind] = list(dict.fromkeys(names))
+            ids += wanted[kind]
     if spec.kms_key:
         wanted["kms_key"] = spec.kms_key
         ids.append(spec.kms_key)

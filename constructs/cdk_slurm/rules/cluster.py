@@ -47,6 +47,11 @@ def region_code(region: str) -> str | None:
     return match and "".join(part if index in (0, 4) else part[:1] for index, part in enumerate(match.groups("")))
 
 
+def is_private_key(text: str) -> bool:
+    """Whether a text holds a private key, in PEM or in PuTTY's form."""
+    return "PRIVATE KEY" in text or "PuTTY-User-Key-File" in text
+
+
 # Name, Region and zones
 
 
@@ -182,7 +187,7 @@ def ssh_public_key(user: User) -> Iterator[Violation]:
     It is the text of a file such as id_ed25519.pub, with neither options before the key nor a second line.
     """
     for index, key in enumerate(user.ssh_public_keys):
-        if not _is_private_key(key) and not _is_public_key(key):
+        if not is_private_key(key) and not _is_public_key(key):
             yield (
                 ("ssh_public_keys", index),
                 "found text that is no public key (not shown); allowed: one line, such as ssh-ed25519 AAAA… a comment; "
@@ -198,7 +203,7 @@ def ssh_private_key(user: User) -> Iterator[Violation]:
     a new pair with `ssh-keygen -t ed25519`, and write the new .pub file's text here.
     """
     for index, key in enumerate(user.ssh_public_keys):
-        if _is_private_key(key):
+        if is_private_key(key):
             yield (
                 ("ssh_public_keys", index),
                 "found a PRIVATE key (not shown), which must be replaced now that it is in a file; "
@@ -342,15 +347,13 @@ def _arns(spec: ClusterSpec) -> Iterator[tuple[Path, str]]:
     ]
     if isinstance(spec.hyperpod.accounting_database, ExistingAccountingDatabase):
         found.append((("hyperpod", "accounting_database", "secret"), spec.hyperpod.accounting_database.secret))
+    if spec.directory is not None:
+        found.append((("directory", "bind_secret"), spec.directory.bind_secret))
     for index, group in enumerate(spec.hyperpod.compute):
         found.append((("hyperpod", "compute", index, "training_plan"), group.training_plan))
     for path, arn in found:
         if arn is not None:
             yield path, arn
-
-
-def _is_private_key(text: str) -> bool:
-    return "PRIVATE KEY" in text or "PuTTY-User-Key-File" in text
 
 
 def _is_public_key(text: str) -> bool:

@@ -1,11 +1,12 @@
-"""Rules of where storage is mounted, of the data bucket, and of the associations between bucket and Lustre."""
+"""Rules of the data bucket, and of the associations between bucket and Lustre."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from cdk_slurm.rules.engine import Violation, rule
+from cdk_slurm.rules.mounts import BUCKET_NAME, is_within, overlaps
 from cdk_slurm.rules.service_model import problem
-from cdk_slurm.spec import AssociationConfig, ClusterSpec, Data, LustreConfig, Storage
+from cdk_slurm.spec import AssociationConfig, ClusterSpec, Data, LustreConfig
 
 _GUIDE = "https://docs.aws.amazon.com/fsx/latest/LustreGuide"
 _LINKING = f"{_GUIDE}/create-dra-linked-data-repo.html"
@@ -19,52 +20,6 @@ _CANNOT_LINK = {
     "version": ("2.10", "2.15 or 2.12"),
 }
 
-#: Nothing of ours belongs at, above or below these.
-_SYSTEM_DIRECTORIES = (
-    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/opt/ml", "/opt/sagemaker", "/opt/slurm", "/proc", "/root",
-    "/run", "/sbin", "/sys", "/tmp", "/usr", "/var",  # noqa: S108
-)  # fmt: skip
-
-_BUCKET_NAME = re.compile(
-    r"(?=.{3,63}$)(?!xn--|sthree-|amzn-s3-demo-|\d+(\.\d+){3}$)"
-    r"[a-z0-9]([a-z0-9-]|\.(?!\.))*[a-z0-9]"
-    r"(?<!-s3alias)(?<!--ol-s3)(?<!\.mrap)(?<!--x-s3)(?<!--table-s3)"
-)
-
-
-@rule("error", "https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ClusterFsxLustreConfig.html")
-def mount_system_directory(storage: Storage) -> Iterator[Violation]:
-    """A mount hides what is in the directory.
-
-    At a directory of the operating system, of Slurm (/opt/slurm) or of HyperPod (/opt/ml, /opt/sagemaker)
-    it would break the node. Mount at a directory of its own.
-    """
-    for part, mount in _mounts(storage):
-        hidden = [directory for directory in _SYSTEM_DIRECTORIES if _is_within(directory, mount)]
-        around = [directory for directory in _SYSTEM_DIRECTORIES if _is_within(mount, directory)]
-        if hidden or around:
-            what = f"hides {', '.join(hidden)}" if hidden else f"lies in {around[0]}"
-            yield (
-                (part, "mount"),
-                f"found {mount}, which {what}; allowed: a directory of its own, such as /fsx, /home or /mnt/data",
-            )
-
-
-@rule("error", "https://docs.aws.amazon.com/sagemaker/latest/APIReference/API_ClusterFsxLustreConfig.html")
-def mount_overlap(storage: Storage) -> Iterator[Violation]:
-    """Two file systems need two directories, neither in the other.
-
-    At the same directory the second hides the first; in one another they depend on the order in which
-    they are mounted, which differs from boot to boot.
-    """
-    mounts = list(_mounts(storage))
-    for earlier, later in _overlaps([mount for _, mount in mounts]):
-        (first, taken), (second, mount) = mounts[earlier], mounts[later]
-        yield (
-            (second, "mount"),
-            f"found {mount}, and {first} is mounted at {taken}; allowed: a directory neither above nor below {taken}",
-        )
-
 
 @rule("error", "https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html")
 def data_bucket_name(data: Data) -> Iterator[Violation]:
@@ -74,7 +29,7 @@ def data_bucket_name(data: Data) -> Iterator[Violation]:
     enough, for FSx links general purpose buckets only.
     """
     name = data.bucket
-    if name == "new" or _BUCKET_NAME.fullmatch(name):
+    if name == "new" or BUCKET_NAME.fullmatch(name):
         return
     hint = " (did you mean new?)" if name.strip().lower() == "new" else ""
     yield (
@@ -118,7 +73,7 @@ def association_paths(data: Data) -> Iterator[Violation]:
     is possible only as the sole association.
     """
     paths = [association.path for association in data.associations]
-    for earlier, later in _overlaps(paths):
+    for earlier, later in overlaps(paths):
         yield (
             ("associations", later, "path"),
             f"found {paths[later]!r}, and associations[{earlier}] has {paths[earlier]!r}; "
@@ -134,7 +89,7 @@ def association_prefixes(data: Data) -> Iterator[Violation]:
     sole association. FSx reads `data` as `data/`, so `data` and `data-2` do not overlap.
     """
     prefixes = [association.prefix for association in data.associations]
-    for earlier, later in _overlaps([f"/{prefix.strip('/')}" for prefix in prefixes]):
+    for earlier, later in overlaps([f"/{prefix.strip('/')}" for prefix in prefixes]):
         yield (
             ("associations", later, "prefix"),
             f"found {prefixes[later]!r}, and associations[{earlier}] has {prefixes[earlier]!r}; "
@@ -229,7 +184,7 @@ def association_path_mount(spec: ClusterSpec) -> Iterator[Violation]:
         return
     mount = spec.storage.lustre.mount
     for index, association in enumerate(spec.data.associations):
-        if _is_within(association.path, mount):
+        if is_within(association.path, mount):
             yield (
                 ("data", "associations", index, "path"),
                 f"found {association.path}, which nodes see at {mount}{association.path}; "
@@ -256,23 +211,3 @@ def _linked_lustre(spec: ClusterSpec) -> LustreConfig | None:
     """A new file system that is to have associations."""
     lustre, data = spec.storage.lustre, spec.data
     return lustre if isinstance(lustre, LustreConfig) and data is not None and data.associations else None
-
-
-def _mounts(storage: Storage) -> Iterator[tuple[str, str]]:
-    if storage.lustre is not None:
-        yield "lustre", storage.lustre.mount
-    if storage.openzfs is not None:
-        yield "openzfs", storage.openzfs.mount
-
-
-def _overlaps(paths: Sequence[str]) -> Iterator[tuple[int, int]]:
-    """Indices of each path that equals, holds or lies in an earlier one, after that of the earlier one."""
-    for later, path in enumerate(paths):
-        for earlier, other in enumerate(paths[:later]):
-            if _is_within(path, other) or _is_within(other, path):
-                yield earlier, later
-                break
-
-
-def _is_within(path: str, directory: str) -> bool:
-    return f"{path}/".startswith(f"{directory.rstrip('/')}/")

@@ -2,6 +2,7 @@
 
 from cdk_slurm.spec.cluster import ClusterSpec, Silence, User
 from cdk_slurm.spec.data import AssociationConfig, Data
+from cdk_slurm.spec.directory import DirectoryConfig
 from cdk_slurm.spec.finding import Finding, Level, Path
 from cdk_slurm.spec.hyperpod import (
     AccountingDatabaseConfig,
@@ -21,8 +22,10 @@ from cdk_slurm.spec.storage import (
     ExistingOpenZfs,
     LustreConfig,
     OpenZfsConfig,
+    S3Mount,
     Storage,
 )
+from cdk_slurm.spec.studio import StudioConfig, StudioWorkspace
 
 __all__ = [
     "AccountingDatabaseConfig",
@@ -32,6 +35,7 @@ __all__ = [
     "ComputeGroup",
     "ControllerGroup",
     "Data",
+    "DirectoryConfig",
     "ExistingAccountingDatabase",
     "ExistingLustre",
     "ExistingNetwork",
@@ -47,9 +51,12 @@ __all__ = [
     "NetworkConfig",
     "OpenZfsConfig",
     "Path",
+    "S3Mount",
     "Silence",
     "SpecError",
     "Storage",
+    "StudioConfig",
+    "StudioWorkspace",
     "UnreadableError",
     "User",
     "json_schema",

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from cdk_slurm.spec.data import Data
+from cdk_slurm.spec.directory import DirectoryConfig
 from cdk_slurm.spec.hyperpod import HyperPodConfig
 from cdk_slurm.spec.model import AvailabilityZone, Model
 from cdk_slurm.spec.network import Network, NetworkConfig
 from cdk_slurm.spec.storage import Storage
+from cdk_slurm.spec.studio import StudioConfig
 
 
 class User(Model):
@@ -59,7 +61,7 @@ class ClusterSpec(Model):
     """The VPC."""
 
     storage: Storage = Storage()
-    """Shared file systems."""
+    """What nodes mount."""
 
     data: Data | None = None
     """Data bucket and its associations with Lustre."""
@@ -69,6 +71,12 @@ class ClusterSpec(Model):
 
     users: Annotated[tuple[User, ...], Field(strict=False)] = ()
     """Accounts on the nodes."""
+
+    directory: DirectoryConfig | None = None
+    """An LDAP directory whose people have accounts on the nodes too."""
+
+    studio: StudioConfig | None = None
+    """What the cluster has ready for SageMaker Studio spaces; `{}` for all of it."""
 
     tags: dict[str, str] = Field(default_factory=dict)
     """Tags of every resource that takes tags."""

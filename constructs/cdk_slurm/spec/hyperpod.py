@@ -164,6 +164,9 @@ class HyperPodConfig(Model):
     failover_topic: str | None = None
     """ARN of an SNS topic that learns of a change of controllers (two controllers only)."""
 
+    restrict_ssh_to_jobs: bool = False
+    """People may log in to a compute node only while a job of theirs runs there (pam_slurm_adopt)."""
+
     @property
     def continuous_provisioning(self) -> bool:
         """Whether HyperPod provisions continuously."""

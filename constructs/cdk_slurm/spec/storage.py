@@ -1,4 +1,4 @@
-"""File systems: Amazon FSx for Lustre and FSx for OpenZFS, new or existing."""
+"""What nodes mount: Amazon FSx for Lustre and FSx for OpenZFS, new or existing, and buckets."""
 
 from typing import Annotated, Literal
 
@@ -153,11 +153,36 @@ OpenZfs = Annotated[
 ]
 
 
+class S3Mount(Model):
+    """A bucket that nodes see as a directory, by Mountpoint for Amazon S3.
+
+    Good for reading large files in sequence. It is no place for homes: files are written whole, from beginning
+    to end, and nothing can be renamed.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/mountpoint.html
+    """
+
+    bucket: str
+    """Name of a general purpose bucket of the cluster's account, which exists already. A key of a customer's
+    that encrypts it must allow its use to the nodes' role, unless it is `kms_key` and nodes only read."""
+
+    mount: MountPath
+    """Where nodes mount it."""
+
+    prefix: Annotated[str, Field(examples=["datasets/"])] = ""
+    """What is mounted of the bucket, such as `datasets/`; all of it when left out."""
+
+    read_only: bool = True
+    """Whether nodes may only read; otherwise they may write and delete objects too."""
+
+
 class Storage(Model):
-    """Shared file systems of a cluster; either or both may be left out."""
+    """What nodes mount; each part may be left out."""
 
     lustre: Lustre | None = None
     """Fast parallel storage for data sets and checkpoints."""
 
     openzfs: OpenZfs | None = None
     """Storage for home directories."""
+
+    s3: Annotated[tuple[S3Mount, ...], Field(strict=False)] = ()
+    """Buckets that nodes see as directories, beside the file systems."""

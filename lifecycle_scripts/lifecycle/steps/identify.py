@@ -10,11 +10,17 @@ from lifecycle.step import Context, Step
 
 NODE_FILE = "/var/log/provision/node.json"
 RESOURCE_CONFIG = "/opt/ml/config/resource_config.json"
+_ENTRIES = {"api": "on_init_complete", "provisioning_parameters": "on_create"}
 
 
 def _is_done(context: Context) -> bool:
     # Found anew in every run: the other steps go by this, node.json is only for other programs.
     context.cluster = parse_cluster(context.host.read_bundled("cluster.json"))
+    if context.entry not in (None, _ENTRIES[context.cluster.slurm_configuration]):
+        raise StepError(
+            f"HyperPod started {context.entry}, which is not for slurm_configuration "
+            f"{context.cluster.slurm_configuration!r} of cluster.json"
+        )
     path = context.host.environment.get("SAGEMAKER_RESOURCE_CONFIG_PATH") or RESOURCE_CONFIG
     text = context.host.read(path)
     if text is None:

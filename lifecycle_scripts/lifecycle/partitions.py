@@ -1,0 +1,201 @@
+"""Keeps every worker group in a partition of its own, whatever rewrites slurm.conf.
+
+In the legacy form HyperPod's agent writes slurm.conf from the controller's copy of the parameters, which does not
+know of groups that were added later: their nodes end up in `dev` only. So this runs before slurmctld starts, when
+slurm.conf or resource_config.json changes, and every half minute; most of the time there is nothing to do.
+
+What it holds to, because Slurm does not forgive: a partition names only nodes that slurm.conf defines, no partition
+is defined twice, and the file is there, whole, before slurm.conf includes it.
+"""
+
+import contextlib
+import fcntl
+import json
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from lifecycle.cluster import Cluster, parse_cluster
+from lifecycle.errors import StepError
+from lifecycle.host import Host
+from lifecycle.node import instances_of, slurm_name
+from lifecycle.slurm_conf import (
+    ACCOUNTING_CONF,
+    ETC,
+    SLURM_CONF,
+    include,
+    includes,
+    lines_of,
+    node_names,
+    partitions,
+)
+
+PARTITIONS_FILE = f"{ETC}/cdk-slurm-partitions.conf"
+RESOURCE_CONFIG = "/opt/ml/config/resource_config.json"
+LOCK_FILE = "/run/cdk-slurm-partitions.lock"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Announcement:
+    """What a worker says of itself on the shared file system: its group and the partition of that."""
+
+    node: str
+    group: str
+    partition: str
+
+
+def announcements_directory(cluster: Cluster) -> str | None:
+    """Return where workers announce themselves; None where the cluster shares no file system."""
+    return cluster.shared_path and f"{cluster.shared_path}/.cdk-slurm/{cluster.name}/nodes"
+
+
+def announce(host: Host, cluster: Cluster, announcement: Announcement) -> None:
+    """Tell the controller of a node whose group it may not know."""
+    directory = announcements_directory(cluster)
+    if directory is not None:
+        content = {"group": announcement.group, "partition": announcement.partition}
+        host.write(f"{directory}/{announcement.node}.json", json.dumps(content) + "\n")
+
+
+def announced(host: Host, cluster: Cluster) -> Iterator[Announcement]:
+    """Yield what workers announced; what cannot be read is passed over."""
+    directory = announcements_directory(cluster)
+    for name in host.names_in(directory) if directory else ():
+        node, dot, extension = name.partition(".json")
+        if not node or extension or not dot:
+            continue
+        try:
+            content = json.loads(host.read(f"{directory}/{name}") or "")
+            yield Announcement(node, content["group"], content["partition"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s/%s cannot be read: %s", directory, name, error)
+
+
+def wanted_partitions(host: Host, cluster: Cluster) -> dict[str, list[str]]:
+    """Return the partitions that slurm.conf itself does not define, with those of their nodes that it does."""
+    lines = list(lines_of(host, but_not=[PARTITIONS_FILE]))
+    by_name = node_names(lines)
+    names = {address: name for name, address in by_name.items()} | {name: name for name in by_name}
+    elsewhere = partitions(lines)
+
+    group_partitions, members = {}, {}
+    for announcement in announced(host, cluster):
+        group_partitions[announcement.group] = announcement.partition
+        members[announcement.node] = announcement.group
+    group_partitions |= {group.name: group.partition for group in cluster.instance_groups.values() if group.partition}
+    for group, ip, _ in instances_of(_resource_config(host)):
+        # The platform's word counts more than an announcement: an address can pass to another group.
+        members[names.get(ip) or slurm_name(ip)] = group
+
+    wanted: dict[str, list[str]] = {partition: [] for partition in group_partitions.values()}
+    for node, group in sorted(members.items()):
+        if node in by_name and group in group_partitions:
+            wanted[group_partitions[group]].append(node)
+    return {partition: nodes for partition, nodes in sorted(wanted.items()) if partition not in elsewhere}
+
+
+def differences(host: Host, cluster: Cluster) -> list[str]:
+    """Return how the partitions in slurm.conf differ from the cluster's: one sentence each, none if they agree."""
+    lines = list(lines_of(host))
+    nodes, defined = node_names(lines), partitions(lines)
+    members: dict[str, set[str]] = {}
+    names = {address: name for name, address in nodes.items()}
+    for group_name, ip, _ in instances_of(_resource_config(host)):
+        name = names.get(ip) or slurm_name(ip)
+        if name in nodes:
+            members.setdefault(group_name, set()).add(name)
+    found = []
+    for group in cluster.instance_groups.values():
+        if group.partition is None:
+            continue
+        if group.partition not in defined:
+            found.append(f"slurm.conf has no partition {group.partition}, which instance group {group.name} is to have")
+            continue
+        missing = members.get(group.name, set()) - defined[group.partition]
+        if missing and "ALL" not in defined[group.partition]:
+            found.append(
+                f"partition {group.partition} lacks {', '.join(sorted(missing))} of instance group {group.name}"
+            )
+    return found
+
+
+def keep(host: Host, cluster: Cluster, *, running: bool = True) -> bool:
+    """Write the partitions, have slurm.conf include them, and return whether anything had to change.
+
+    Where slurmctld runs it reads them at once; if it refuses, the former file is put back and `StepError` raised.
+    """
+    # Several units, and the lifecycle, may ask for it at the same moment.
+    with host.locate(LOCK_FILE).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _keep(host, cluster, running)
+
+
+def is_kept(host: Host, cluster: Cluster) -> bool:
+    """Return whether `keep` would change nothing."""
+    text = _as_text(wanted_partitions(host, cluster))
+    return host.read(PARTITIONS_FILE) == text and all(includes(host, path) for path in _included(host))
+
+
+def _included(host: Host) -> list[str]:
+    """The files of ours that slurm.conf is to include: accounting's too, should the agent leave it out."""
+    return [*([ACCOUNTING_CONF] if host.exists(ACCOUNTING_CONF) else []), PARTITIONS_FILE]
+
+
+def _keep(host: Host, cluster: Cluster, running: bool) -> bool:
+    if host.read(SLURM_CONF) is None:
+        raise StepError(f"{SLURM_CONF} is missing")
+    if is_kept(host, cluster):
+        return False
+    former = host.read(PARTITIONS_FILE)
+    host.write(PARTITIONS_FILE, _as_text(wanted_partitions(host, cluster)))
+    for path in _included(host):
+        if not includes(host, path):
+            include(host, path)
+    if running and host.succeeds("systemctl", "is-active", "--quiet", "slurmctld.service"):
+        try:
+            host.run("scontrol", "reconfigure", timeout_seconds=120)
+        except StepError as error:
+            host.write(PARTITIONS_FILE, former or _as_text({}))
+            with contextlib.suppress(StepError):
+                host.run("scontrol", "reconfigure", timeout_seconds=120)
+            raise StepError(f"slurmctld refused the partitions, the former are back: {error}") from error
+    return True
+
+
+def _as_text(wanted: Mapping[str, list[str]]) -> str:
+    lines = ["# Written by cdk-slurm and overwritten when nodes come and go: change the cluster file instead."]
+    for partition, nodes in wanted.items():
+        # A partition without nodes stays, or the jobs that wait in it would be lost.
+        listed = ",".join(nodes) or '""'
+        lines.append(f"PartitionName={partition} Nodes={listed} Default=NO MaxTime=INFINITE State=UP")
+    return "\n".join(lines) + "\n"
+
+
+def _resource_config(host: Host) -> Mapping[str, object]:
+    path = host.environment.get("SAGEMAKER_RESOURCE_CONFIG_PATH") or RESOURCE_CONFIG
+    try:
+        content: Mapping[str, object] = json.loads(host.read(path) or "")
+    except ValueError as error:
+        raise StepError(f"{path} cannot be read: {error}") from error
+    return content
+
+
+def main() -> int:
+    """Keep the partitions once; `--before-start` tells that slurmctld is not up yet."""
+    logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
+    host = Host()
+    try:
+        cluster = parse_cluster(host.read_bundled("cluster.json"))
+        if keep(host, cluster, running="--before-start" not in sys.argv[1:]):
+            log.info("partitions written: %s", ", ".join(partitions(list(lines_of(host, PARTITIONS_FILE)))))
+    except (StepError, OSError) as error:
+        log.error("%s", error)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

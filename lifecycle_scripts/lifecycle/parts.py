@@ -1,0 +1,63 @@
+"""Finds what the deployment brought along for a node whose AMI lacks it.
+
+`parts.lock.json` beside the scripts names every part, and the deployment's `cdk-slurm bundle` fetched it.
+"""
+
+import hashlib
+import json
+import platform
+from pathlib import Path
+from typing import Any
+
+from lifecycle.errors import StepError
+from lifecycle.host import Host
+
+LOCK = "parts.lock.json"
+
+_ANY = "any"
+#: The kernel's names of architectures, in Debian's words.
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_CHUNK_BYTES = 1024 * 1024
+
+
+def find_part(host: Host, name: str) -> Path:
+    """Return the file of a part, after comparing it with its checksum.
+
+    Raises `StepError` when there is no such part for this machine, when it was not fetched before the
+    deployment, or when the file is another one.
+    """
+    part = _locked(host, name)
+    told = f"part {name} {part['version']}"
+    again = f"run `cdk-slurm bundle {name}` (in a checkout `make bundle PARTS={name}`) and deploy again"
+    file: Path = host.bundle / "parts" / part["file"]
+    if not file.is_file():
+        raise StepError(f"{told} is not in the bundle, which has no parts/{part['file']}: {again}")
+    found = _sha256(file)
+    if found != part["sha256"]:
+        raise StepError(f"{told} is damaged: {file} has sha256 {found}, expected {part['sha256']}: {again}")
+    return file
+
+
+def rds_certificates(host: Host) -> str:
+    """Return the certificates (PEM) of the authorities that vouch for databases of Amazon RDS."""
+    return find_part(host, "rds-ca").read_text(encoding="ascii")
+
+
+def _locked(host: Host, name: str) -> dict[str, Any]:
+    text = host.read_bundled(LOCK)
+    if text is None:
+        raise StepError(f"{LOCK} is missing beside the scripts")
+    architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
+    for part in json.loads(text)["parts"]:
+        if part["name"] == name and part["architecture"] in (_ANY, architecture):
+            found: dict[str, Any] = part
+            return found
+    raise StepError(f"{LOCK} has no part {name} for {architecture} machines: choose an AMI that has it")
+
+
+def _sha256(file: Path) -> str:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while chunk := stream.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()

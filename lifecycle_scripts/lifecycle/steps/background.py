@@ -1,0 +1,57 @@
+"""Keeps what the node needs of the lifecycle when its entry script has ended.
+
+On controllers of the legacy form that is the partition keeper; in form `api` the steps that had to wait for Slurm.
+"""
+
+from lifecycle import units
+from lifecycle.host import File, all_held
+from lifecycle.library import ENVIRONMENT, PROGRAM, library_files
+from lifecycle.runner import BACKGROUND_REPORT_FILE
+from lifecycle.step import Context, Step
+
+UNIT = "cdk-slurm-background.service"
+
+_UNIT_FILE = File(
+    f"/etc/systemd/system/{UNIT}",
+    "[Unit]\nDescription=What cdk-slurm does once HyperPod has started Slurm\nAfter=network-online.target\n\n"
+    # The steps themselves wait and try again; a report tells how they ended.
+    f"[Service]\nType=oneshot\nRemainAfterExit=yes\n{ENVIRONMENT}\nExecStart={PROGRAM} --background\n",
+)
+
+
+def _library_is_done(context: Context) -> bool:
+    return all_held(context.host, library_files(context.host))
+
+
+def _library_do(context: Context) -> None:
+    for file in library_files(context.host):
+        context.host.put(file)
+
+
+LIBRARY = Step(
+    name="library",
+    summary="keep a copy of these scripts",
+    is_done=_library_is_done,
+    do=_library_do,
+    is_wanted=lambda context: not context.cluster.legacy or context.node.node_type == "controller",
+)
+
+
+def _is_done(context: Context) -> bool:
+    return context.host.holds(_UNIT_FILE) and context.host.succeeds("systemctl", "is-active", "--quiet", UNIT)
+
+
+def _do(context: Context) -> None:
+    context.host.put(_UNIT_FILE)
+    units.reload(context.host)
+    context.host.remove(BACKGROUND_REPORT_FILE)
+    context.host.run("systemctl", "restart", "--no-block", UNIT)
+
+
+STEP = Step(
+    name="background",
+    summary="do the rest when HyperPod has started Slurm",
+    is_done=_is_done,
+    do=_do,
+    is_wanted=lambda context: not context.cluster.legacy,
+)

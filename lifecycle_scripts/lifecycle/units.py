@@ -1,0 +1,43 @@
+"""systemd's units."""
+
+from lifecycle.errors import CommandError, StepError
+from lifecycle.host import Host
+
+
+def is_up(host: Host, unit: str) -> bool:
+    """Return whether a unit runs and will after the next boot."""
+    return host.succeeds("systemctl", "is-active", "--quiet", unit) and host.succeeds(
+        "systemctl", "is-enabled", "--quiet", unit
+    )
+
+
+def is_known(host: Host, unit: str) -> bool:
+    """Return whether there is such a unit."""
+    return host.succeeds("systemctl", "cat", unit)
+
+
+def start(host: Host, unit: str) -> None:
+    """Start a unit now and at every boot; raise `StepError` with the end of its journal where it does not."""
+    host.run("systemctl", "enable", "--quiet", unit)
+    _act(host, "start", unit)
+
+
+def restart(host: Host, unit: str) -> None:
+    """Start a unit anew now, and at every boot."""
+    host.run("systemctl", "enable", "--quiet", unit)
+    _act(host, "restart", unit)
+
+
+def reload(host: Host) -> None:
+    """Have systemd read changed unit files."""
+    host.run("systemctl", "daemon-reload")
+
+
+def _act(host: Host, action: str, unit: str) -> None:
+    # systemd refuses a unit that failed too often in a short time, whatever was mended since.
+    host.succeeds("systemctl", "reset-failed", unit)
+    try:
+        host.run("systemctl", action, unit, timeout_seconds=300)
+    except CommandError as error:
+        journal = host.run("journalctl", "--no-pager", "--quiet", "--lines=5", "--output=cat", f"--unit={unit}")
+        raise StepError(f"{unit} does not start: {' | '.join(journal.split(chr(10))).strip(' |')}") from error
