@@ -19,5 +19,8 @@ mkdir -p "$log_directory"
 exec {lock}<"$log_directory"
 flock --nonblock "$lock" || { echo "another run holds $log_directory: waiting for it" >&2; flock "$lock"; }
 
+# HyperPod starts this with next to no environment, and Slurm is where no default path leads.
+export PATH="/opt/slurm/bin:/opt/slurm/sbin:${PATH:-/usr/bin}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 # -B keeps the bundle as it was deployed, without __pycache__. pipefail hands on Python's exit code.
 python3 -B -m lifecycle --entry "$@" 2>&1 | tee -a "$log_directory/provisioning.log"

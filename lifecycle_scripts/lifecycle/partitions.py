@@ -5,7 +5,9 @@ know of groups that were added later: their nodes end up in `dev` only. So this 
 slurm.conf or resource_config.json changes, and every half minute; most of the time there is nothing to do.
 
 What it holds to, because Slurm does not forgive: a partition names only nodes that slurm.conf defines, no partition
-is defined twice, and the file is there, whole, before slurm.conf includes it.
+is defined twice, and the file is there, whole, before anything includes it. It is included by accounting.conf, which
+slurm.conf of the agent includes itself: so there is no moment at which slurmctld reads slurm.conf without it. There it
+would take the jobs of the partitions, those that run and those that wait, for lost (seen with Slurm 24.11).
 """
 
 import contextlib
@@ -15,6 +17,7 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from lifecycle.cluster import Cluster, parse_cluster
 from lifecycle.errors import StepError
@@ -34,6 +37,9 @@ from lifecycle.slurm_conf import (
 PARTITIONS_FILE = f"{ETC}/cdk-slurm-partitions.conf"
 RESOURCE_CONFIG = "/opt/ml/config/resource_config.json"
 LOCK_FILE = "/run/cdk-slurm-partitions.lock"
+
+#: From the inside out, so that what is included is whole before it is read.
+_INCLUDES = ((ACCOUNTING_CONF, PARTITIONS_FILE), (SLURM_CONF, ACCOUNTING_CONF))
 
 log = logging.getLogger(__name__)
 
@@ -81,14 +87,17 @@ def wanted_partitions(host: Host, cluster: Cluster) -> dict[str, list[str]]:
     names = {address: name for name, address in by_name.items()} | {name: name for name in by_name}
     elsewhere = partitions(lines)
 
+    resource_config = _resource_config(host)
     group_partitions, members = {}, {}
     for announcement in announced(host, cluster):
         group_partitions[announcement.group] = announcement.partition
         members[announcement.node] = announcement.group
     group_partitions |= {group.name: group.partition for group in cluster.instance_groups.values() if group.partition}
-    for group, ip, _ in instances_of(_resource_config(host)):
-        # The platform's word counts more than an announcement: an address can pass to another group.
-        members[names.get(ip) or slurm_name(ip)] = group
+    # Of a group that it knows the platform has the last word: who is not among its instances is gone, and to be out
+    # of the partition before the agent takes the node out of slurm.conf.
+    known = {group["Name"] for group in resource_config["InstanceGroups"] or ()}
+    members = {node: group for node, group in members.items() if group not in known}
+    members |= {names.get(ip) or slurm_name(ip): group for group, ip, _ in instances_of(resource_config)}
 
     wanted: dict[str, list[str]] = {partition: [] for partition in group_partitions.values()}
     for node, group in sorted(members.items()):
@@ -136,12 +145,7 @@ def keep(host: Host, cluster: Cluster, *, running: bool = True) -> bool:
 def is_kept(host: Host, cluster: Cluster) -> bool:
     """Return whether `keep` would change nothing."""
     text = _as_text(wanted_partitions(host, cluster))
-    return host.read(PARTITIONS_FILE) == text and all(includes(host, path) for path in _included(host))
-
-
-def _included(host: Host) -> list[str]:
-    """The files of ours that slurm.conf is to include: accounting's too, should the agent leave it out."""
-    return [*([ACCOUNTING_CONF] if host.exists(ACCOUNTING_CONF) else []), PARTITIONS_FILE]
+    return host.read(PARTITIONS_FILE) == text and all(includes(host, path, within=file) for file, path in _INCLUDES)
 
 
 def _keep(host: Host, cluster: Cluster, running: bool) -> bool:
@@ -151,9 +155,9 @@ def _keep(host: Host, cluster: Cluster, running: bool) -> bool:
         return False
     former = host.read(PARTITIONS_FILE)
     host.write(PARTITIONS_FILE, _as_text(wanted_partitions(host, cluster)))
-    for path in _included(host):
-        if not includes(host, path):
-            include(host, path)
+    for file, path in _INCLUDES:
+        if not includes(host, path, within=file):
+            include(host, path, within=file)
     if running and host.succeeds("systemctl", "is-active", "--quiet", "slurmctld.service"):
         try:
             host.run("scontrol", "reconfigure", timeout_seconds=120)
@@ -174,10 +178,10 @@ def _as_text(wanted: Mapping[str, list[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _resource_config(host: Host) -> Mapping[str, object]:
+def _resource_config(host: Host) -> Mapping[str, Any]:
     path = host.environment.get("SAGEMAKER_RESOURCE_CONFIG_PATH") or RESOURCE_CONFIG
     try:
-        content: Mapping[str, object] = json.loads(host.read(path) or "")
+        content: Mapping[str, Any] = json.loads(host.read(path) or "")
     except ValueError as error:
         raise StepError(f"{path} cannot be read: {error}") from error
     return content

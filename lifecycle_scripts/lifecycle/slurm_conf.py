@@ -34,18 +34,17 @@ def included_file(line: str) -> str | None:
     return match and str(PurePosixPath(ETC) / match[1])
 
 
-def includes(host: Host, path: str) -> bool:
-    """Return whether slurm.conf itself includes the file."""
-    return any(included_file(line) == path for line in (host.read(SLURM_CONF) or "").splitlines())
+def includes(host: Host, path: str, *, within: str = SLURM_CONF) -> bool:
+    """Return whether a file itself includes another."""
+    return any(included_file(line) == path for line in (host.read(within) or "").splitlines())
 
 
-def include(host: Host, path: str) -> None:
-    """Have slurm.conf include a file that is there, at its end; its owner and mode stay."""
-    location = host.locate(SLURM_CONF)
-    status = location.stat()
-    text = f"{(host.read(SLURM_CONF) or '').rstrip()}\ninclude {PurePosixPath(path).name}\n"
-    host.write(SLURM_CONF, text, mode=status.st_mode & 0o7777)
-    host.set_owner(SLURM_CONF, status.st_uid, status.st_gid)
+def include(host: Host, path: str, *, within: str = SLURM_CONF) -> None:
+    """Have a file include another that is there, at its end; its owner and mode stay."""
+    status = host.locate(within).stat()
+    text = "\n".join([*(host.read(within) or "").splitlines(), f"include {PurePosixPath(path).name}", ""])
+    host.write(within, text, mode=status.st_mode & 0o7777)
+    host.set_owner(within, status.st_uid, status.st_gid)
 
 
 def values(lines: Sequence[str], key: str) -> list[str]:

@@ -16,9 +16,10 @@ def is_known(host: Host, unit: str) -> bool:
     return host.succeeds("systemctl", "cat", unit)
 
 
-def start(host: Host, unit: str) -> None:
+def start(host: Host, unit: str, *, at_boot: bool = True) -> None:
     """Start a unit now and at every boot; raise `StepError` with the end of its journal where it does not."""
-    host.run("systemctl", "enable", "--quiet", unit)
+    if at_boot:
+        host.run("systemctl", "enable", "--quiet", unit)
     _act(host, "start", unit)
 
 

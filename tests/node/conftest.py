@@ -1,27 +1,24 @@
 """Real nodes for the tests of this directory that ask for them."""
 
 import os
-import shutil
-import subprocess
 
 import pytest
 
-REQUIRED = ("systemd-nspawn", "mmdebstrap", "ip", "nsenter")
+
+@pytest.fixture(scope="session")
+def workplace():
+    """Where nodes are kept; where they cannot be had, tests are skipped, or fail with CDK_SLURM_REQUIRE_NODES=1."""
+    from tests.node.cluster.workplace import Workplace, why_impossible
+
+    if reason := why_impossible():
+        (pytest.fail if os.environ.get("CDK_SLURM_REQUIRE_NODES") == "1" else pytest.skip)(reason)
+    with Workplace() as workplace:
+        yield workplace
 
 
 @pytest.fixture(scope="session")
-def node_tree():
-    """The nodes' operating system; where nodes cannot be had, tests are skipped, or fail in CI."""
-    from tests.node.slurm_nodes import tree
+def trees(workplace):
+    """What nodes are booted from; the first time on a machine it is built, in less than a minute."""
+    from tests.node.cluster.tree import prepared_trees
 
-    lacking = [program for program in REQUIRED if shutil.which(program) is None]
-    reasons = ([] if os.geteuid() == 0 else ["root"]) + lacking
-    if reasons:
-        reason = f"real nodes need {', '.join(reasons)} (Debian packages systemd-container, mmdebstrap, iproute2)"
-        if os.environ.get("CDK_SLURM_REQUIRE_NODES"):
-            pytest.fail(reason)
-        pytest.skip(reason)
-    try:
-        return tree.node_tree()
-    except (RuntimeError, subprocess.TimeoutExpired) as error:
-        pytest.fail(f"the nodes' operating system cannot be made: {error}")
+    return prepared_trees()

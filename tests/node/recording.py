@@ -295,7 +295,9 @@ class RecordingHost(Host):
             for path in self.root.rglob("*")
             if (path.is_symlink() or path.is_file()) and path.name not in ("report.json", "cdk-slurm-partitions.lock")
         }
-        return {"files": files, "state": json.loads(json.dumps(vars(self.state), default=sorted))}
+        state = json.loads(json.dumps(vars(self.state), default=sorted))
+        state["units"] = {name: words for name, words in state["units"].items() if words}
+        return {"files": files, "state": state}
 
 
 def new_host(

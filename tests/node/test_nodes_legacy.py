@@ -1,32 +1,45 @@
 """Form `provisioning_parameters` on real nodes: our scripts do it all, and then people work on the cluster."""
 
+import json
 import re
-import time
 
 import pytest
 
-from tests.node.slurm_nodes.platform import CONTROLLER, CPU, GPU, LOGIN, Group, Platform, in_parallel
+from tests.node.cluster.machine import Machine, eventually
+from tests.node.cluster.platform import EBS, Group, Platform, in_parallel
 
-USERS = {
-    "users": [
-        {"name": "alice", "uid": 10001, "gid": 1001, "ssh_public_keys": []},
-        {"name": "bob", "uid": 10002, "gid": 1001, "ssh_public_keys": []},
-    ]
-}
+USERS = [
+    {"name": "alice", "uid": 10001, "gid": 1001, "ssh_public_keys": []},
+    {"name": "bob", "uid": 10002, "gid": 1001, "ssh_public_keys": []},
+]
+GROUPS = (
+    Group(name="controller", node_type="controller", disks=EBS),
+    Group(name="login", node_type="login", disks=EBS),
+    Group(name="worker", node_type="compute", count=2, partition="cpu", disks=EBS),
+    Group(name="gpu-worker", node_type="compute", count=2, partition="ml.g5.xlarge", disks=EBS),
+    Group(name="to-come", node_type="compute", count=0, partition="to-come"),
+)
+#: Tests do not wait half a minute for the scheduler's next look.
+SCHEDULER = ("SchedulerParameters=sched_interval=2,bf_interval=2",)
 
 
 @pytest.fixture(scope="module")
-def platform(node_tree, tmp_path_factory):
+def platform(workplace, trees):
     """A cluster on which the entry script has run everywhere at once."""
-    platform = Platform(node_tree, tmp_path_factory.mktemp("legacy"), cluster=USERS)
-    platform.open()
-    try:
-        platform.start_mirror()
-        platform.start({CONTROLLER: 1, LOGIN: 1, CPU: 2, GPU: 2})
+    with Platform(workplace, trees, form="provisioning_parameters", groups=GROUPS, slurm_conf=SCHEDULER) as platform:
+        install(platform, platform.all)
         platform.run_everywhere()
         yield platform
-    finally:
-        platform.close()
+
+
+def install(platform: Platform, machines: list[Machine], **more: object) -> None:
+    """Give nodes the bundle of a cluster with the users."""
+    content = platform.cluster_json(**{"users": USERS} | more)
+    in_parallel(lambda machine: platform.install_bundle(machine, content), machines)
+
+
+def report(machine: Machine, name: str = "report") -> dict:
+    return json.loads(machine.read(f"/var/log/provision/{name}.json"))
 
 
 def partitions(platform: Platform) -> dict[str, set[str]]:
@@ -41,47 +54,45 @@ def partitions(platform: Platform) -> dict[str, set[str]]:
 
 def expected(platform: Platform) -> dict[str, set[str]]:
     named = {
-        group.partition: {machine.name for machine in platform.machines[name]}
-        for name, group in platform.groups.items()
-        if group.partition
+        group.partition: {machine.name for machine in platform.machines[group.name]}
+        for group in platform.groups
+        if group.partition and platform.machines[group.name]
     }
-    login = {machine.name for machine in platform.machines["login"]}
-    return {**named, "dev": set().union(*named.values(), login)}
+    others = {machine.name for machine in platform.all if machine is not platform.controller}
+    return {**named, "dev": others}
 
 
-def wait_for(seconds: float, condition) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.5)
+def partitions_become_right(platform: Platform, timeout_seconds: float = 60) -> bool:
+    def agree() -> bool:
+        assert partitions(platform) == expected(platform)
+        return True
 
-
-def partitions_become_right(platform: Platform, seconds: float = 60) -> bool:
-    wait_for(seconds, lambda: partitions(platform) == expected(platform))
-    assert partitions(platform) == expected(platform)
-    return True
+    return eventually(agree, timeout_seconds=timeout_seconds)
 
 
 @pytest.fixture
 def login(platform):
-    return platform.machines["login"][0]
+    return platform.login
 
 
 def test_sinfo_shows_a_partition_for_each_group_and_dev(platform):
     assert partitions_become_right(platform)
     assert set(partitions(platform)) == {"dev", "cpu", "ml.g5.xlarge"}
+    # A group that has no instance yet has its partition all the same.
+    assert "to-come" in platform.controller.shell("sinfo --noheader --format=%R").split()
 
 
 def test_no_node_was_asked_to_do_anything_by_hand(platform):
     for machine in platform.all:
-        report = platform.report(machine)
-        assert (report["state"], report["node"]["ip"]) == ("done", machine.address)
+        found = report(machine)
+        assert (found["state"], found["node"]["ip"]) == ("done", machine.address)
 
 
 def test_a_second_run_changes_nothing(platform):
     before = {machine.name: (machine.files(), machine.units()) for machine in platform.all}
     platform.run_everywhere()
     for machine in platform.all:
-        states = {step["name"]: step["state"] for step in platform.report(machine)["steps"]}
+        states = {step["name"]: step["state"] for step in report(machine)["steps"]}
         assert set(states.values()) <= {"already-done", "not-for-this-node", "not-wanted"}, states
         files, units = before[machine.name]
         assert changes(files, machine.files()) == {}
@@ -115,10 +126,9 @@ def test_srun(login):
 
 
 def test_each_partition_runs_jobs_on_its_own_nodes(platform, login):
-    for group, machines in platform.machines.items():
-        if partition := platform.groups[group].partition:
-            ran = login.shell(f"srun --partition={partition} --nodes={len(machines)} hostname", user="alice").split()
-            assert set(ran) == {machine.name for machine in machines}
+    for partition, names in expected(platform).items():
+        ran = login.shell(f"srun --partition={partition} --nodes={len(names)} hostname", user="alice").split()
+        assert set(ran) == names
 
 
 TEST_JOB = """\
@@ -151,7 +161,7 @@ srun bash -c 'echo "Node: $(hostname), Task: $SLURM_PROCID, Result: $((SLURM_PRO
 
 def submit(login, name: str, script: str) -> str:
     """Submit a job from the user's home, wait for it, and return its output."""
-    login.run("tee", f"/home/alice/{name}.sbatch", input=script)
+    login.write(f"/home/alice/{name}.sbatch", script)
     job = login.shell(f"sbatch --parsable --wait {name}.sbatch", user="alice").split(";")[0].strip()
     assert login.shell(f"cat {name}_{job}.err", user="alice") == ""
     return login.shell(f"cat {name}_{job}.out", user="alice")
@@ -185,8 +195,7 @@ def test_accounting_has_the_jobs(platform, login):
             "sacct --noheader --parsable2 --allocations --format=jobname,user,account,nnodes,state", user="bob"
         )
 
-    wait_for(20, lambda: "COMPLETED" in listed())
-    assert "counted|bob|users|2|COMPLETED" in listed().splitlines()
+    eventually(lambda: "counted|bob|users|2|COMPLETED" in listed().splitlines())
 
 
 # People
@@ -198,7 +207,7 @@ def test_users_log_in_between_nodes_and_share_files(platform, login):
     login.shell("echo of alice > shared.txt; chmod 644 shared.txt; chmod 755 ~", user="alice")
     assert worker.shell("cat /home/alice/shared.txt", user="bob") == "of alice\n"
     login.shell("touch ~alice/forbidden", user="bob", check=False)
-    assert not (platform.directory / "backends/openzfs/alice/forbidden").exists()
+    assert not worker.exists("/home/alice/forbidden")
     for machine in platform.all:
         assert machine.shell("id", user="alice").startswith("uid=10001(alice) gid=1001")
 
@@ -215,25 +224,26 @@ def test_slurm_conf_is_written_anew_and_the_partitions_come_back(platform, login
     waiting = login.shell(
         "sbatch --parsable --partition=cpu --nodes=2 --exclusive --wrap=hostname", user="alice"
     ).strip()
-    platform.write_slurm_conf(reconfigure=True)
-    wait_for(60, lambda: not login.shell("squeue --noheader", user="alice"))
+    platform.rewrite_slurm_conf()
     assert partitions_become_right(platform)
-    states = login.shell(f"sacct -nPX -j {running},{waiting} -o state", user="alice").split()
-    assert states == ["COMPLETED", "COMPLETED"], "jobs outlive it, those that wait too"
+    # Jobs outlive it, those that wait too.
+    listed = f"sacct -nPX -j {running},{waiting} -o state"
+    eventually(lambda: login.shell(listed, user="alice").split() == ["COMPLETED", "COMPLETED"])
 
 
 def test_the_controller_restarts_and_the_partitions_are_there(platform):
-    platform.write_slurm_conf()
+    platform.rewrite_slurm_conf()
     platform.controller.restart()
     assert partitions_become_right(platform, 90)
     assert platform.controller.shell("systemctl is-system-running", check=False).strip() in ("running", "starting")
-    assert platform.report(platform.controller)["state"] == "done"
+    assert report(platform.controller)["state"] == "done"
 
 
 def test_a_replaced_worker_takes_its_place_and_its_partition(platform, login):
     former = platform.machines["gpu-worker"][0]
     new = platform.replace(former)
     assert new.address != former.address
+    install(platform, [new])
     platform.run_lifecycle(new)
     assert partitions_become_right(platform)
     assert new.name in login.shell("srun --partition=ml.g5.xlarge --nodes=2 hostname", user="alice").split()
@@ -242,7 +252,8 @@ def test_a_replaced_worker_takes_its_place_and_its_partition(platform, login):
 
 
 def test_an_added_group_gets_its_partition_although_the_controller_s_scripts_are_of_before(platform, login):
-    added = platform.add_group(Group("p5", "compute", "ml.p5.48xlarge"), 1)
+    added = platform.add_group(Group(name="p5", node_type="compute", partition="ml.p5.48xlarge", disks=EBS))
+    install(platform, added)
     assert "p5" not in platform.controller.read("/usr/local/lib/cdk-slurm/cluster.json")
     in_parallel(platform.run_lifecycle, added)
     assert partitions_become_right(platform, 90)

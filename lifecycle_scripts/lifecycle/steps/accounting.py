@@ -13,6 +13,7 @@ from lifecycle.cluster import AccountingDatabase
 from lifecycle.errors import CommandError, NotYetError, StepError
 from lifecycle.host import File
 from lifecycle.node import slurm_name
+from lifecycle.partitions import PARTITIONS_FILE
 from lifecycle.slurm_conf import ACCOUNTING_CONF, ETC, SLURM_CONF, include, includes, lines_of, values
 from lifecycle.step import Context, Step
 
@@ -66,6 +67,9 @@ def _do(context: Context) -> None:
     # Of two only the first answers, the other stands by.
     if not any(host.answers(ip, PORT) for ip in context.node.controller_ips):
         raise NotYetError(f"slurmdbd does not answer on port {PORT} yet")
+    if not host.exists(PARTITIONS_FILE):
+        # accounting.conf includes it, and what slurm.conf includes has to be there.
+        host.write(PARTITIONS_FILE, "")
     # Last, so that slurmctld never starts with accounting that is not there.
     changed = not host.holds(_accounting_conf(context)) or not includes(host, ACCOUNTING_CONF)
     host.put(_accounting_conf(context))
@@ -154,6 +158,8 @@ def _accounting_conf(context: Context) -> File:
     lines = [line for line in lines if not values(elsewhere, line.partition("=")[0])]
     if not values(elsewhere, "GresTypes"):
         lines.append("GresTypes=gpu")
+    # See there: partitions must not be missing for a moment.
+    lines.append(f"include {PARTITIONS_FILE.rpartition('/')[2]}")
     return File(ACCOUNTING_CONF, "\n".join([*lines, ""]))
 
 

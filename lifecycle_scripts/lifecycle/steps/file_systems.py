@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from lifecycle import units
 from lifecycle.errors import NotYetError, StepError
-from lifecycle.host import File
+from lifecycle.host import File, all_held
 from lifecycle.step import Context, Step
 
 _LUSTRE_OPTIONS = "noatime,flock"
@@ -32,7 +32,9 @@ def _step(name: str, describe: Callable[[Context], tuple[str, str, str, str]], t
         _, path, _, _ = describe(context)
         mounted = context.host.is_mounted(path)
         if context.cluster.legacy:
-            return mounted and all(context.host.holds(unit) for unit in _units(*describe(context)))
+            # Like fstab's x-systemd.automount: mounted at first use after a boot, which does not wait for it.
+            at_boot = context.host.succeeds("systemctl", "is-enabled", "--quiet", f"{_unit_name(path)}.automount")
+            return mounted and at_boot and all_held(context.host, _units(*describe(context)))
         if not mounted:
             raise NotYetError(f"HyperPod has not mounted {title} at {path}")
         _warn_without_efa(context, path)
@@ -44,12 +46,13 @@ def _step(name: str, describe: Callable[[Context], tuple[str, str, str, str]], t
             context.host.put(unit)
         units.reload(context.host)
         name = _unit_name(path)
-        context.host.make_directory(path) if not context.host.exists(path) else None
+        if not context.host.exists(path):
+            context.host.make_directory(path)
         context.host.run("systemctl", "enable", "--quiet", f"{name}.automount")
         if not context.host.is_mounted(path):
             try:
                 # The automount holds the path once it is up: what is wrong with the mount shows here first.
-                units.start(context.host, f"{name}.mount")
+                units.start(context.host, f"{name}.mount", at_boot=False)
             except StepError as error:
                 raise NotYetError(f"{source} cannot be mounted at {path}: {error}") from error
         _warn_without_efa(context, path)
@@ -72,8 +75,7 @@ def _units(source: str, path: str, type_: str, options: str) -> tuple[File, File
     mount = (
         f"[Unit]\nDescription=Shared file system {path}\nWants=network-online.target\nAfter=network-online.target\n"
         f"Before=slurmd.service slurmctld.service\n\n"
-        f"[Mount]\nWhat={source}\nWhere={path}\nType={type_}\nOptions={options},_netdev\nTimeoutSec=120\n\n"
-        "[Install]\nWantedBy=remote-fs.target\n"
+        f"[Mount]\nWhat={source}\nWhere={path}\nType={type_}\nOptions={options},_netdev\nTimeoutSec=120\n"
     )
     automount = (
         f"[Unit]\nDescription=Shared file system {path} on demand\n\n"

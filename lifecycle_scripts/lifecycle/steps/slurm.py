@@ -5,7 +5,7 @@ https://slurm.schedmd.com/configless_slurm.html
 """
 
 from lifecycle import partitions, units
-from lifecycle.errors import NotYetError, StepError
+from lifecycle.errors import CommandError, NotYetError, StepError
 from lifecycle.host import File, all_held
 from lifecycle.library import ENVIRONMENT, PROGRAM
 from lifecycle.slurm_conf import SLURM_CONF, lines_of, node_names, values
@@ -274,7 +274,7 @@ ACCOUNT = "users"
 def _accounts_are_done(context: Context) -> bool:
     try:
         return {user.name for user in context.cluster.users} <= _listed(context, "associations", "user")
-    except StepError:
+    except CommandError:
         return False
 
 
@@ -289,7 +289,7 @@ def _accounts_do(context: Context) -> None:
         for user in context.cluster.users:
             if user.name not in known:
                 host.run("sacctmgr", "--immediate", "add", "user", user.name, f"Account={ACCOUNT}")
-    except StepError as error:
+    except CommandError as error:
         raise NotYetError(f"Slurm's accounting does not take users yet: {error}") from error
 
 
