@@ -28,6 +28,7 @@ def main() -> int:
     parser.add_argument(
         "--only", action="append", choices=names, metavar="STEP", help=f"identify the node and do this step: {names}"
     )
+    parser.add_argument("--patience-seconds", type=float, help="try what may pass for so long at most")
     parser.add_argument("--background", action="store_true", help="do what had to wait for Slurm; HyperPod's form api")
     arguments = parser.parse_args()
 
@@ -38,6 +39,7 @@ def main() -> int:
     # A test's stand-in for the machine's root directory.
     host = Host(root=Path(os.environ.get("CDK_SLURM_ROOT") or "/"))
     context = Context(host=host, entry=arguments.entry, in_background=arguments.background)
+    context.patience_seconds = arguments.patience_seconds
     steps = list(STEPS)
     if arguments.background:
         steps = [step for step in STEPS if step.name == "identify" or step.waits_for_slurm]

@@ -13,6 +13,8 @@ PATIENCE_SECONDS = 900.0
 
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", "LC_ALL": "C"}
 _OPTIONS = ("-y", "-q", "-o", f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}", "-o", "Dpkg::Options::=--force-confold")
+# What dpkg says of an error is to come where errors come, and not on a terminal of its own.
+_OPTIONS += ("-o", "Dpkg::Use-Pty=0")
 
 log = logging.getLogger(__name__)
 

@@ -65,7 +65,10 @@ def plan(steps: Sequence[Step], context: Context) -> bool:
 
 def _attempt(step: Step, context: Context) -> tuple[str, str | None]:
     """Return the step's state, and its error if that is "failed"."""
-    waits = _waits(step.patience_seconds)
+    patience_seconds = step.patience_seconds
+    if context.patience_seconds is not None:
+        patience_seconds = min(patience_seconds, context.patience_seconds)
+    waits = _waits(patience_seconds)
     while True:
         try:
             state = _settled(step, context)
@@ -79,7 +82,7 @@ def _attempt(step: Step, context: Context) -> tuple[str, str | None]:
                 return "in-background", None
             wait = next(waits, None)
             if wait is None:
-                return "failed", f"{error} (tried again for {step.patience_seconds:g} s)"
+                return "failed", f"{error} (tried again for {patience_seconds:g} s)"
             log.warning("%s: %s; trying again in %g s", step.name, error, wait)
             context.host.sleep(wait)
         except Exception as error:  # A step's own defect has to reach the report like any other failure.

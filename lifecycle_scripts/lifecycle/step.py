@@ -22,6 +22,8 @@ class Context:
     node: Node = field(init=False)
     warnings: list[str] = field(default_factory=list)
     """What the step that is running has to say, although it does not fail."""
+    patience_seconds: float | None = None
+    """How long steps try again at most; None leaves it to each."""
     in_background: bool = False
     """Whether this is the run that does afterwards what the entry script did not wait for."""
 

@@ -40,5 +40,5 @@ def _act(host: Host, action: str, unit: str) -> None:
     try:
         host.run("systemctl", action, unit, timeout_seconds=300)
     except CommandError as error:
-        journal = host.run("journalctl", "--no-pager", "--quiet", "--lines=5", "--output=cat", f"--unit={unit}")
+        journal = host.run("journalctl", "--no-pager", "--quiet", "--lines=12", "--output=cat", f"--unit={unit}")
         raise StepError(f"{unit} does not start: {' | '.join(journal.split(chr(10))).strip(' |')}") from error

@@ -274,9 +274,6 @@ class RecordingHost(Host):
     def _pam_auth_update(self, *arguments: str) -> None:
         pass
 
-    def _sssctl(self, *arguments: str) -> None:
-        pass
-
     def _lnetctl(self, *arguments: str) -> str:
         return "net:\n    - net type: tcp\n    - net type: efa\n"
 

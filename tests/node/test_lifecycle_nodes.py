@@ -101,7 +101,7 @@ def machine(tmp_path, monkeypatch):
         cluster = KINDS[kind] if isinstance(kind, str) else kind
         host = new_host(directory, cluster=cluster, platform=platform, address=ADDRESSES.get(node, node), **fields)
         made.append(host)
-        host.listening.add(("db.internal", 3306))
+        host.listening |= {("db.internal", 3306), ("ldap.example.com", 636)}
         host.state.secrets |= {
             f"{SECRETS}db": json.dumps({"username": "admin", "password": PASSWORD}),
             f"{SECRETS}ldap": PASSWORD,
@@ -276,7 +276,7 @@ def test_a_secret_is_in_no_argument_no_log_and_no_report(machine, caplog):
         assert secret not in (host.read(runner.REPORT_FILE) or "")
     assert host.mode_of("/opt/slurm/etc/slurmdbd.conf") == 0o600
     assert host.mode_of("/etc/sssd/sssd.conf") == 0o600
-    assert "StoragePass=correct\\#horse" in (host.read("/opt/slurm/etc/slurmdbd.conf") or "")
+    assert 'StoragePass="correct\\#horse"' in (host.read("/opt/slurm/etc/slurmdbd.conf") or "")
 
 
 # What steps say
@@ -453,7 +453,7 @@ def test_apts_failure_is_told_as_such(machine, monkeypatch, said, error):
 def test_a_database_that_is_late_is_waited_for(machine):
     def listen(host: RecordingHost) -> None:
         if len(host.waits) == 4:
-            host.listening.add(("db.internal", 3306))
+            host.listening |= {("db.internal", 3306), ("ldap.example.com", 636)}
 
     host = machine("database", "controller", while_waiting=listen)
     host.listening.clear()

@@ -43,7 +43,7 @@ def _is_done(context: Context) -> bool:
         if not lines:
             raise NotYetError(f"{SLURM_CONF} is not there: HyperPod's agent writes it")
         if "accounting_storage/slurmdbd" not in values(lines, "AccountingStorageType"):
-            context.warn(f"{SLURM_CONF} has no accounting: sacct will have no jobs")
+            raise NotYetError(f"{SLURM_CONF} has no accounting, so sacct has no jobs: HyperPod sets it up")
         return True
     # What is right in the database is seen by slurmdbd: it does not stay up without.
     return (
@@ -103,15 +103,15 @@ def _external_database(context: Context, database: AccountingDatabase) -> list[s
         user, password = database.user or secret["username"], secret["password"]
     except KeyError as error:
         raise StepError(f"secret {database.secret_arn} has no field {error}") from None
-    if re.search(r'["\s]', password):
-        raise StepError("the database's password has a space or a quotation mark, which slurmdbd.conf cannot hold")
+    if '"' in password or "\n" in password:
+        raise StepError("the database's password has a quotation mark or a line break, which slurmdbd.conf cannot hold")
     lines = [
         f"StorageHost={database.endpoint}",
         f"StoragePort={database.port}",
         f"StorageLoc={database.name}",
         f"StorageUser={user}",
-        # A number sign would begin a comment.
-        f"StoragePass={password.replace('#', chr(92) + '#')}",
+        # A number sign would begin a comment, also between quotation marks.
+        'StoragePass="' + password.replace("#", r"\#") + '"',
     ]
     if re.search(r"\.rds\.amazonaws\.com(\.cn)?$", database.endpoint):
         host.write(CA_FILE, parts.rds_certificates(host))

@@ -3,6 +3,8 @@
 https://sssd.io/docs/ldap/ldap-introduction.html
 """
 
+import urllib.parse
+
 from lifecycle import aws, packages, units
 from lifecycle.errors import NotYetError
 from lifecycle.host import File
@@ -11,6 +13,7 @@ from lifecycle.step import Context, Step
 SSSD_CONF = "/etc/sssd/sssd.conf"
 CA_FILE = "/usr/local/share/cdk-slurm/ldap-ca.pem"
 _PACKAGES = ("sssd-ldap", "libnss-sss", "libpam-sss")
+_PORTS = {"ldap": 389, "ldaps": 636}
 
 
 def _ca_files(context: Context) -> list[File]:
@@ -74,7 +77,8 @@ def _do(context: Context) -> None:
     host.put(File(SSSD_CONF, "\n".join([*lines, ""]), mode=0o600))
     host.run("pam-auth-update", "--package", "--enable", "sss", "mkhomedir")
     units.restart(host, "sssd.service")
-    if not host.succeeds("sssctl", "domain-status", "--online", "directory"):
+    address = urllib.parse.urlsplit(directory.uri)
+    if not host.answers(address.hostname or "", address.port or _PORTS[address.scheme]):
         raise NotYetError(f"the directory at {directory.uri} does not answer")
 
 

@@ -20,16 +20,21 @@ _SSHD = File(
     "# Keys of the cluster file stand beside those that people add themselves.\n"
     f"AuthorizedKeysFile .ssh/authorized_keys {KEYS_DIRECTORY}/%u\n",
 )
-_SSH = File(
-    "/etc/ssh/ssh_config.d/50-cdk-slurm.conf",
-    "# Nodes of this cluster, among themselves: a replaced node comes with another key, and often the same address.\n"
-    "Host ip-*\n    StrictHostKeyChecking no\n    UserKnownHostsFile /dev/null\n    LogLevel ERROR\n",
-)
+
+
+def _ssh(context: Context) -> File:
+    # Quiet about the keys it does not check; but the reason why somebody may not log in is said at level INFO.
+    level = "INFO" if context.cluster.restrict_ssh_to_jobs else "ERROR"
+    return File(
+        "/etc/ssh/ssh_config.d/50-cdk-slurm.conf",
+        "# Nodes of this cluster among themselves: a replaced node has another key, and often a former's address.\n"
+        f"Host ip-*\n    StrictHostKeyChecking no\n    UserKnownHostsFile /dev/null\n    LogLevel {level}\n",
+    )
 
 
 def _is_done(context: Context) -> bool:
     host = context.host
-    return all(host.holds(file) for file in (_SSHD, _SSH)) and all(
+    return all(host.holds(file) for file in (_SSHD, _ssh(context))) and all(
         _account(context, user.name) == (user.uid, user.gid, _home(context, user.name))
         and _has_home(context, user)
         and host.holds(_keys(user))
@@ -46,7 +51,7 @@ def _do(context: Context) -> None:
         if not _has_home(context, user):
             _make_home(context, user)
         context.host.put(_keys(user))
-    context.host.put(_SSH)
+    context.host.put(_ssh(context))
     context.host.put(_SSHD)
     if context.host.succeeds("systemctl", "is-active", "--quiet", "ssh.service"):
         context.host.run("systemctl", "reload", "ssh.service")

@@ -90,6 +90,8 @@ class Workplace:
             if name.startswith(ended):
                 process.kill()
                 process.wait()
+        # In a cgroup that was killed, Linux 6.18 kills at once what is started in a new one below it.
+        _remove_cgroups(self.name, *part)
 
 
 def mount(source: str, target: Path, options: str, *, type: str) -> None:
@@ -106,11 +108,15 @@ def _clear_if_abandoned(lock: Path) -> None:
         lock.unlink(missing_ok=True)
 
 
-def _clear(run: str, *part: str) -> None:
-    _kill("/".join([run, *part]))
+def _remove_cgroups(run: str, *part: str) -> None:
     for root in _cgroup_roots():
         for below, *_ in os.walk(root.joinpath(run, *part), topdown=False):
             _remove_cgroup(Path(below))
+
+
+def _clear(run: str, *part: str) -> None:
+    _kill("/".join([run, *part]))
+    _remove_cgroups(run, *part)
     directory = _RUNS.joinpath(run, *part)
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text("utf-8").splitlines()]
     for target in reversed(mounts):
