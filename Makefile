@@ -9,9 +9,9 @@ export CDK_DISABLE_VERSION_CHECK := 1
 # Without compiled bytecode every run of CDK costs four seconds more.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help synth demo bundle test setup local-aws lint types unit bench lock schema wheel clean
+.PHONY: help synth demo bundle test setup local-aws lint types unit node-test bench lock schema wheel clean
 help:  ## Say what can be asked for
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 synth: setup  ## Check CLUSTER, synthesise it offline and summarise it
 	@cdk-slurm validate $(CLUSTER)
@@ -64,8 +64,11 @@ lint: setup  ## Style, import contract, shell scripts
 types: setup  ## Types, strict
 	mypy
 
-unit: setup  ## The tests that need no CDK (seconds)
-	pytest -q tests/unit tests/node
+unit: setup  ## The tests that need no CDK (a minute)
+	pytest -q tests/unit tests/node --ignore-glob='*/test_nodes_*.py'
+
+node-test: local-aws  ## The lifecycle scripts on real systemd nodes with a real Slurm (root, Debian)
+	pytest -q tests/node/test_nodes_*.py
 
 bench: setup  ## Measure validation and synthesis
 	python benchmarks/run.py

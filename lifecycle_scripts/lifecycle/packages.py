@@ -1,6 +1,5 @@
 """Installs packages of the distribution."""
 
-import logging
 from collections.abc import Sequence
 
 from lifecycle.errors import CommandError, NotYetError, StepError
@@ -12,11 +11,11 @@ LOCK_WAIT_SECONDS = 300
 PATIENCE_SECONDS = 900.0
 
 _ENVIRONMENT = {"DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_MODE": "l", "LC_ALL": "C"}
-_OPTIONS = ("-y", "-q", "-o", f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}", "-o", "Dpkg::Options::=--force-confold")
-# What dpkg says of an error is to come where errors come, and not on a terminal of its own.
-_OPTIONS += ("-o", "Dpkg::Use-Pty=0")
-
-log = logging.getLogger(__name__)
+_OPTIONS = (
+    *("-y", "-q", "-o", f"DPkg::Lock::Timeout={LOCK_WAIT_SECONDS}", "-o", "Dpkg::Options::=--force-confold"),
+    # What dpkg says of an error is to come where errors come, and not on a terminal of its own.
+    *("-o", "Dpkg::Use-Pty=0"),
+)
 
 
 def are_installed(context: Context, packages: Sequence[str]) -> bool:

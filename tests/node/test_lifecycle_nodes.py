@@ -101,7 +101,7 @@ def machine(tmp_path, monkeypatch):
         cluster = KINDS[kind] if isinstance(kind, str) else kind
         host = new_host(directory, cluster=cluster, platform=platform, address=ADDRESSES.get(node, node), **fields)
         made.append(host)
-        host.listening |= {("db.internal", 3306), ("ldap.example.com", 636)}
+        host.listening.update({("db.internal", 3306), ("ldap.example.com", 636)})
         host.state.secrets |= {
             f"{SECRETS}db": json.dumps({"username": "admin", "password": PASSWORD}),
             f"{SECRETS}ldap": PASSWORD,
@@ -453,10 +453,10 @@ def test_apts_failure_is_told_as_such(machine, monkeypatch, said, error):
 def test_a_database_that_is_late_is_waited_for(machine):
     def listen(host: RecordingHost) -> None:
         if len(host.waits) == 4:
-            host.listening |= {("db.internal", 3306), ("ldap.example.com", 636)}
+            host.listening.add(("db.internal", 3306))
 
     host = machine("database", "controller", while_waiting=listen)
-    host.listening.clear()
+    host.listening.remove(("db.internal", 3306))
     assert errors(run(host)) == []
     assert host.waits == [1, 2, 4, 8]
     assert not any(command[0] == "mariadb" for command in host.commands)
