@@ -70,15 +70,21 @@ def locked_parts(scripts: Path) -> tuple[Part, ...]:
     return tuple(Part(**part) for part in lock["parts"])
 
 
+def is_fetched(part: Part, scripts: Path) -> bool:
+    """Whether the file of a part is beside the scripts, and is the one that the lock names."""
+    file = scripts / "parts" / part.file
+    return file.is_file() and _sha256(file.read_bytes()) == part.sha256
+
+
 def fetch(part: Part, scripts: Path, *, sleep: Callable[[float], None] = time.sleep) -> bool:
     """Have the file of a part beside the scripts; returns whether it had to be fetched.
 
     A file appears only whole and with the right checksum. Raises `PartError` when it cannot be had after
     several attempts, or has another checksum.
     """
-    target = scripts / "parts" / part.file
-    if target.is_file() and _sha256(target.read_bytes()) == part.sha256:
+    if is_fetched(part, scripts):
         return False
+    target = scripts / "parts" / part.file
     package = _PACKAGE.fullmatch(part.url)
     content = _from_wheel(**package.groupdict()) if package else _download(part.url, sleep)
     found = _sha256(content)

@@ -113,6 +113,8 @@ class Cluster:
     directory: Directory | None
     accounting_database: AccountingDatabase | None
     studio: Studio | None
+    failover_topic: str | None
+    """ARN of an SNS topic that learns which of two controllers is in charge."""
 
     @property
     def legacy(self) -> bool:
@@ -203,6 +205,7 @@ def _cluster(content: Mapping[str, Any]) -> Cluster:
             studio["workspace"]["gid"],
             studio["munge_secret_arn"],
         ),
+        failover_topic=content.get("failover_topic"),
     )
 
 

@@ -3,9 +3,11 @@
 from lifecycle.host import File, Host
 
 LIBRARY = "/usr/local/lib/cdk-slurm"
-PROGRAM = "/usr/bin/python3 -B -m lifecycle"
-#: What units that run it say first.
-ENVIRONMENT = f"Environment=PYTHONPATH={LIBRARY} PATH=/opt/slurm/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+#: How units run it. With env, so that a unit of somebody else's that runs it first keeps its own environment.
+PROGRAM = (
+    f"/usr/bin/env PYTHONPATH={LIBRARY} PATH=/opt/slurm/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "
+    "/usr/bin/python3 -B -m lifecycle"
+)
 
 
 def library_files(host: Host) -> list[File]:

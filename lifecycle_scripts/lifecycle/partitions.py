@@ -2,7 +2,7 @@
 
 In the legacy form HyperPod's agent writes slurm.conf from the controller's copy of the parameters, which does not
 know of groups that were added later: their nodes end up in `dev` only. So this runs before slurmctld starts, when
-slurm.conf or resource_config.json changes, and every half minute; most of the time there is nothing to do.
+slurm.conf or resource_config.json changes, and every quarter of a minute; most of the time there is nothing to do.
 
 What it holds to, because Slurm does not forgive: a partition names only nodes that slurm.conf defines, no partition
 is defined twice, and the file is there, whole, before anything includes it. It is included by accounting.conf, which

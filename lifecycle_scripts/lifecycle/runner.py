@@ -13,7 +13,7 @@ from lifecycle.step import Context, Step
 REPORT_FILE = "/var/log/provision/report.json"
 BACKGROUND_REPORT_FILE = "/var/log/provision/background.json"
 STARTED_DIRECTORY = "/var/lib/cdk-slurm/started"
-LONGEST_WAIT_SECONDS = 30.0
+LONGEST_WAIT_SECONDS = 15.0
 
 log = logging.getLogger(__name__)
 

@@ -272,7 +272,7 @@ def test_a_file_that_stays_incomplete_is_awaited_for_a_bounded_time(machine, pla
     error = identify(host)["error"]
     assert "resource_config.json is" in error
     assert error.endswith("(tried again for 120 s)")
-    assert host.waits[:6] == [1, 2, 4, 8, 16, 30]
+    assert host.waits[:6] == [1, 2, 4, 8, 15, 15]
     assert sum(host.waits) == 120
 
 

@@ -164,10 +164,7 @@ def test_a_controller_that_loses_power_in_the_middle(platform):
 
 def test_an_external_database_over_tls_that_is_late(platform):
     """It takes encrypted connections only, with a certificate of the authority that the bundle brings."""
-    secret = json.dumps({"username": DATABASE_USER, "password": DATABASE_PASSWORD})
-    arn = platform.aws.call("secretsmanager", "create_secret", Name="db", SecretString=secret)["ARN"]
-    database = {"endpoint": DATABASE_ENDPOINT, "port": 3306, "name": "slurm_acct_db", "secret_arn": arn}
-    install(platform, platform.all, accounting_database=database)
+    install(platform, platform.all, accounting_database=database_of(platform))
     put_authority(platform.controller, platform.backroom.ca_certificate)
     timer = threading.Timer(4, platform.backroom.start_database)
     timer.start()
@@ -187,15 +184,8 @@ def test_an_external_database_over_tls_that_is_late(platform):
 
 
 def test_a_database_whose_certificate_is_of_somebody_else(platform, tmp_path):
-    arn = platform.aws.call(
-        "secretsmanager",
-        "create_secret",
-        Name="db",
-        SecretString=json.dumps({"username": DATABASE_USER, "password": DATABASE_PASSWORD}),
-    )["ARN"]
-    database = {"endpoint": DATABASE_ENDPOINT, "port": 3306, "name": "slurm_acct_db", "secret_arn": arn}
     platform.backroom.start_database()
-    install(platform, [platform.controller], accounting_database=database)
+    install(platform, [platform.controller], accounting_database=database_of(platform))
     put_authority(platform.controller, another_authority(tmp_path))
     result = platform.run_lifecycle(
         platform.controller, "--patience-seconds=3", check=False, environment=platform.aws.environment
@@ -203,6 +193,13 @@ def test_a_database_whose_certificate_is_of_somebody_else(platform, tmp_path):
     assert result.returncode == 1
     assert "slurmdbd" in report(platform.controller)["steps"][-1]["error"]
     assert not is_up(platform.controller, "slurmctld")
+
+
+def database_of(platform: Platform) -> dict[str, object]:
+    """Return what cluster.json says of the backroom's database, whose user and password are in a secret."""
+    secret = json.dumps({"username": DATABASE_USER, "password": DATABASE_PASSWORD})
+    arn = platform.aws.call("secretsmanager", "create_secret", Name="db", SecretString=secret)["ARN"]
+    return {"endpoint": DATABASE_ENDPOINT, "port": 3306, "name": "slurm_acct_db", "secret_arn": arn}
 
 
 def another_authority(directory) -> str:

@@ -1,5 +1,6 @@
 """A SageMaker HyperPod cluster orchestrated by Slurm."""
 
+import re
 from collections.abc import Sequence
 
 import aws_cdk as cdk
@@ -32,6 +33,9 @@ from cdk_slurm.spec.hyperpod import NodeType
 from cdk_slurm.storage import AccountingDatabase, LustreFileSystem, OpenZfsFileSystem
 
 _Props = sagemaker.CfnCluster
+
+#: Names of databases on Amazon RDS, whose authorities the nodes' slurmdbd has to know.
+_RDS = re.compile(r"\.rds\.amazonaws\.com(\.cn)?$")
 
 
 class HyperPodCluster(Construct):
@@ -110,7 +114,14 @@ class HyperPodCluster(Construct):
             files["provisioning_parameters.json"] = provisioning_parameters(
                 config=config, lustre=lustre, openzfs=openzfs, accounting_database=accounting_database
             )
-        bundle = LifecycleBundle(self, "Lifecycle", cluster_name=cluster_name, files=files, kms_key_arn=kms_key_arn)
+        bundle = LifecycleBundle(
+            self,
+            "Lifecycle",
+            cluster_name=cluster_name,
+            files=files,
+            parts=_parts(legacy, accounting_database, s3_mounts),
+            kms_key_arn=kms_key_arn,
+        )
         subnets = {
             group.name: _own_subnet(self, group, network) or network.private_subnet() for _, group in config.groups
         }
@@ -293,6 +304,17 @@ def _mounts(
             )
         )
     return mounts
+
+
+def _parts(legacy: bool, database: AccountingDatabase | None, s3_mounts: Sequence[S3Mount]) -> list[str]:
+    """What nodes need of the bundle's parts; in form `api` slurmdbd is HyperPod's."""
+    parts = []
+    # The endpoint of one that is made here is known at deployment only.
+    if legacy and database and (cdk.Token.is_unresolved(database.endpoint) or _RDS.search(database.endpoint)):
+        parts.append("rds-ca")
+    if s3_mounts:
+        parts.append("mount-s3")
+    return parts
 
 
 def _orchestrator(

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from cdk_slurm.findings import (
     log_group,
     shown,
 )
+from cdk_slurm.parts import is_fetched, lifecycle_scripts, locked_parts
 from cdk_slurm.rules.service_model import regions
 from cdk_slurm.storage.data_bucket import private_bucket
 
@@ -47,7 +48,8 @@ class LifecycleBundle(Construct):
     count by the resource that they come from: a changed script is a changed prefix, and an unchanged
     one is not. Former bundles stay, so that a rollback and a replaced node find theirs.
 
-    Compiled Python and files whose names begin with a dot are left out. Raises `ValueError` for a symbolic
+    `parts` names what nodes may need of the scripts' `parts.lock.json`: a warning tells of each that was not
+    fetched. Compiled Python and files whose names begin with a dot are left out. Raises `ValueError` for a symbolic
     link among the scripts, which S3 could not hold.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-hyperpod-lifecycle-best-practices-slurm.html
@@ -68,10 +70,12 @@ class LifecycleBundle(Construct):
         cluster_name: str,
         files: Mapping[str, Mapping[str, Any]],
         scripts: Path | None = None,
+        parts: Collection[str] = (),
         kms_key_arn: str | None = None,
     ) -> None:
         super().__init__(scope, id)
         scripts = scripts or lifecycle_scripts()
+        self._tell_of_missing(parts, scripts)
         stack = cdk.Stack.of(self)
         bucket = private_bucket(
             self,
@@ -112,6 +116,16 @@ class LifecycleBundle(Construct):
                 "function and role would upload the lifecycle scripts too; allowed: any other size",
             )
 
+    def _tell_of_missing(self, names: Collection[str], scripts: Path) -> None:
+        for name in sorted(names):
+            needed = [part for part in locked_parts(scripts) if part.name == name]
+            if not all(is_fetched(part, scripts) for part in needed):
+                cdk.Validations.of(self).add_warning(
+                    "LIFECYCLE_PART_MISSING",
+                    f"part {name} was not fetched, and nodes may not come up without it ({needed[0].needed_for}): "
+                    f"run `cdk-slurm bundle {name}` and synthesise again",
+                )
+
     def _upload_policy(self, role: iam.IRole, assets: s3.IBucket, kms_key_arn: str | None) -> iam.ManagedPolicy:
         read = assets.arn_for_objects("*")
         written = self.bucket.arn_for_objects(f"{_PREFIX}/*")
@@ -147,13 +161,6 @@ class LifecycleBundle(Construct):
     def s3_uri(self) -> str:
         """`SourceS3Uri` of the cluster's instance groups."""
         return f"s3://{self.bucket.bucket_name}/{self.key_prefix}"
-
-
-def lifecycle_scripts() -> Path:
-    """The scripts that come with this package, or stand beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "lifecycle_scripts"
-    return installed if installed.is_dir() else package.parents[1] / "lifecycle_scripts"
 
 
 def _upload_role(stack: cdk.Stack) -> iam.Role:

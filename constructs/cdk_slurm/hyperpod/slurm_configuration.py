@@ -79,6 +79,7 @@ def cluster_json(
             bind_secret_arn=directory.bind_secret,
             ca_certificate=directory.ca_certificate,
         ),
+        failover_topic=config.failover_topic,
         accounting_database=accounting_database
         and _there(
             endpoint=accounting_database.endpoint,

@@ -16,6 +16,7 @@ from lifecycle.node import slurm_name
 from lifecycle.partitions import PARTITIONS_FILE
 from lifecycle.slurm_conf import ACCOUNTING_CONF, ETC, SLURM_CONF, include, includes, lines_of, values
 from lifecycle.step import Context, Step
+from lifecycle.steps.slurm import failover_notice
 
 PORT = 6819
 DATABASE = "slurm_acct_db"
@@ -158,6 +159,8 @@ def _accounting_conf(context: Context) -> File:
     lines = [line for line in lines if not values(elsewhere, line.partition("=")[0])]
     if not values(elsewhere, "GresTypes"):
         lines.append("GresTypes=gpu")
+    if notice := failover_notice(context):
+        lines.append(f"SlurmctldPrimaryOnProg={notice.path}")
     # See there: partitions must not be missing for a moment.
     lines.append(f"include {PARTITIONS_FILE.rpartition('/')[2]}")
     return File(ACCOUNTING_CONF, "\n".join([*lines, ""]))

@@ -5,7 +5,7 @@ On controllers of the legacy form that is the partition keeper; in form `api` th
 
 from lifecycle import units
 from lifecycle.host import File, all_held
-from lifecycle.library import ENVIRONMENT, PROGRAM, library_files
+from lifecycle.library import PROGRAM, library_files
 from lifecycle.runner import BACKGROUND_REPORT_FILE
 from lifecycle.step import Context, Step
 
@@ -15,7 +15,7 @@ _UNIT_FILE = File(
     f"/etc/systemd/system/{UNIT}",
     "[Unit]\nDescription=What cdk-slurm does once HyperPod has started Slurm\nAfter=network-online.target\n\n"
     # The steps themselves wait and try again; a report tells how they ended.
-    f"[Service]\nType=oneshot\nRemainAfterExit=yes\n{ENVIRONMENT}\nExecStart={PROGRAM} --background\n",
+    f"[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart={PROGRAM} --background\n",
 )
 
 

@@ -7,7 +7,7 @@ https://slurm.schedmd.com/configless_slurm.html
 from lifecycle import partitions, units
 from lifecycle.errors import CommandError, NotYetError, StepError
 from lifecycle.host import File, all_held
-from lifecycle.library import ENVIRONMENT, PROGRAM
+from lifecycle.library import LIBRARY, PROGRAM
 from lifecycle.slurm_conf import SLURM_CONF, lines_of, node_names, values
 from lifecycle.step import Context, Step
 
@@ -54,17 +54,41 @@ CONFIGURATION = Step(
 STATE = "/var/spool/slurmctld"
 
 
+def failover_notice(context: Context) -> File | None:
+    """Return the program that slurmctld runs when it takes charge; None where nobody is to be told."""
+    topic = context.cluster.failover_topic
+    if topic is None or len(context.node.controller_ips) < 2:
+        return None
+    message = f"is in charge of Slurm on cluster {context.cluster.name}."
+    return File(
+        f"{LIBRARY}/tell-failover",
+        "#!/usr/bin/env bash\n# slurmctld runs this when it takes charge of the cluster.\n"
+        "PATH=/usr/local/bin:/usr/bin:/bin\n"
+        f"exec aws sns publish --region {context.cluster.region} --topic-arn {topic} \\\n"
+        f"  --subject 'Slurm controller of {context.cluster.name}' --message \"Controller $(hostname) {message}\"\n",
+        mode=0o755,
+    )
+
+
 def _state_directory(context: Context) -> str:
     return f"{context.cluster.shared_path}/.cdk-slurm/{context.cluster.name}/slurmctld"
 
 
 def _state_is_done(context: Context) -> bool:
-    return context.host.link_target(STATE) == _state_directory(context)
+    notice = failover_notice(context)
+    shared = context.host.link_target(STATE) == _state_directory(context)
+    return shared and (notice is None or context.host.holds(notice))
 
 
 def _state_do(context: Context) -> None:
     host, shared = context.host, _state_directory(context)
-    if not host.is_mounted(context.cluster.shared_path or ""):
+    if context.cluster.shared_path is None:
+        raise StepError("two controllers share slurmctld's state, and this cluster has no file system to share it on")
+    if notice := failover_notice(context):
+        host.put(notice)
+    if host.link_target(STATE) == shared:
+        return
+    if not host.is_mounted(context.cluster.shared_path):
         raise NotYetError(f"{context.cluster.shared_path} is not mounted")
     if host.succeeds("systemctl", "is-active", "--quiet", "slurmctld.service"):
         raise StepError(f"slurmctld runs with its state in {STATE}, which both controllers are to share")
@@ -95,7 +119,7 @@ _UNITS = (
         "/etc/systemd/system/cdk-slurm-partitions.service",
         "[Unit]\nDescription=Partitions of the cluster file in slurm.conf\n"
         "StartLimitIntervalSec=0\n\n"
-        f"[Service]\nType=oneshot\n{ENVIRONMENT}\nExecStart={_RUN}\n",
+        f"[Service]\nType=oneshot\nExecStart={_RUN}\n",
     ),
     File(
         "/etc/systemd/system/cdk-slurm-partitions.path",
@@ -106,12 +130,12 @@ _UNITS = (
     File(
         "/etc/systemd/system/cdk-slurm-partitions.timer",
         "[Unit]\nDescription=Workers that announce themselves on the shared file system\n\n"
-        "[Timer]\nOnBootSec=30\nOnUnitInactiveSec=30\nAccuracySec=5\n\n[Install]\nWantedBy=timers.target\n",
+        "[Timer]\nOnBootSec=15\nOnUnitInactiveSec=15\nAccuracySec=1\n\n[Install]\nWantedBy=timers.target\n",
     ),
     File(
         "/etc/systemd/system/slurmctld.service.d/50-cdk-slurm.conf",
         # As root; and slurmctld starts also where the keeper fails.
-        f"[Service]\n{ENVIRONMENT}\nExecStartPre=-+{_RUN} --before-start\n",
+        f"[Service]\nExecStartPre=-+{_RUN} --before-start\n",
     ),
 )
 _WATCHERS = ("cdk-slurm-partitions.path", "cdk-slurm-partitions.timer")
