@@ -20,18 +20,22 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 _CHUNK_BYTES = 1024 * 1024
 
 
+class MissingPartError(StepError):
+    """The deployment did not bring a part: it was not fetched, or there is none for this machine."""
+
+
 def find_part(host: Host, name: str) -> Path:
     """Return the file of a part, after comparing it with its checksum.
 
-    Raises `StepError` when there is no such part for this machine, when it was not fetched before the
-    deployment, or when the file is another one.
+    Raises `MissingPartError` when there is no such part for this machine or when it was not fetched before the
+    deployment, `StepError` when the file is another one.
     """
     part = _locked(host, name)
     told = f"part {name} {part['version']}"
     again = f"run `cdk-slurm bundle {name}` (in a checkout `make bundle PARTS={name}`) and deploy again"
     file: Path = host.bundle / "parts" / part["file"]
     if not file.is_file():
-        raise StepError(f"{told} is not in the bundle, which has no parts/{part['file']}: {again}")
+        raise MissingPartError(f"{told} is not in the bundle, which has no parts/{part['file']}: {again}")
     found = _sha256(file)
     if found != part["sha256"]:
         raise StepError(f"{told} is damaged: {file} has sha256 {found}, expected {part['sha256']}: {again}")
@@ -52,7 +56,7 @@ def _locked(host: Host, name: str) -> dict[str, Any]:
         if part["name"] == name and part["architecture"] in (_ANY, architecture):
             found: dict[str, Any] = part
             return found
-    raise StepError(f"{LOCK} has no part {name} for {architecture} machines: choose an AMI that has it")
+    raise MissingPartError(f"{LOCK} has no part {name} for {architecture} machines: choose an AMI that has it")
 
 
 def _sha256(file: Path) -> str:

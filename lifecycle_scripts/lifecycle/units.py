@@ -4,6 +4,11 @@ from lifecycle.errors import CommandError, StepError
 from lifecycle.host import Host
 
 
+def path_name(path: str) -> str:
+    """Return how a unit's name holds a path, as `systemd-escape --path` does for those that a cluster file may have."""
+    return path.strip("/").replace("-", r"\x2d").replace("/", "-")
+
+
 def is_up(host: Host, unit: str) -> bool:
     """Return whether a unit runs and will after the next boot."""
     return host.succeeds("systemctl", "is-active", "--quiet", unit) and host.succeeds(

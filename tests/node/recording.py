@@ -5,6 +5,7 @@ started run, users that are added exist. What real programs make of the commands
 """
 
 import base64
+import hashlib
 import json
 import re
 import shlex
@@ -82,6 +83,13 @@ class RecordingHost(Host):
     def mount_source(self, path: str) -> str | None:
         return self.state.mounts.get(path)
 
+    def finds(self, *programs: str) -> bool:
+        """As on the machine, where links lead elsewhere than here."""
+        links = [self.link_target(f"/usr/bin/{program}") for program in programs]
+        return all(self.exists(link) for link in links if link) and super().finds(
+            *(program for program, link in zip(programs, links, strict=True) if not link)
+        )
+
     # Owners, which a test that is not root cannot set
 
     def write(self, path: str, text: str, *, mode: int = 0o644, owner: str | None = None) -> None:
@@ -140,14 +148,15 @@ class RecordingHost(Host):
         names = [argument for argument in arguments if not argument.startswith("-")]
         if action in ("daemon-reload", "reset-failed"):
             return None
-        if action in ("is-active", "is-enabled", "cat"):
-            word = {"is-active": "active", "is-enabled": "enabled", "cat": "known"}[action]
+        words = {"is-active": "active", "is-enabled": "enabled", "is-failed": "failed", "cat": "known"}
+        if action in words:
+            word = words[action]
             if not all(word in self._unit(name) for name in names):
                 self._exit("systemctl", 3)
             return None
         for name in names:
             unit = self._unit(name)
-            if "known" not in unit or ("masked" in unit and action not in ("mask", "disable")):
+            if action != "mask" and ("known" not in unit or ("masked" in unit and action != "disable")):
                 self._exit("systemctl", 5, f"Unit {name} not found, or masked.")
             if action == "enable":
                 unit.add("enabled")
@@ -172,7 +181,7 @@ class RecordingHost(Host):
             what = re.search(r"^What=(.*)$", text, re.MULTILINE)
             assert where and what
             self.state.mounts[where[1]] = what[1]
-        if mountpoint := re.search(r"^ExecStart=.* (\S+) (/\S+)$", text, re.MULTILINE):
+        if mountpoint := re.search(r"^ExecStart=mount-s3 .* (\S+) (/\S+)$", text, re.MULTILINE):
             self.state.mounts[mountpoint[2]] = mountpoint[1]
         if name == "slurmctld.service" and "active" in self._unit("slurmdbd.service"):
             self.state.accounting["clusters"].add("ml-cluster")
@@ -252,15 +261,15 @@ class RecordingHost(Host):
 
     def _apt_get(self, action: str, *arguments: str) -> None:
         if action == "install":
-            packages = [a for a in arguments if not a.startswith("-") and "=" not in a and not a.startswith("DPkg")]
+            packages = [Path(a).name for a in arguments if not a.startswith("-") and "=" not in a]
             self.state.packages |= set(packages)
             if "mariadb-server" in packages:
                 self.put_program("mariadbd")
                 self.state.units["mariadb.service"] = {"known", "active", "enabled"}
             if "sssd-ldap" in packages:
                 self.state.units["sssd.service"] = {"known", "enabled"}
-            if any("mount-s3" in package for package in packages):
-                self.put_program("mount-s3")
+            if {"enroot.deb", "enroot+caps.deb"} <= set(packages):
+                self.put_program("enroot")
 
     def _dpkg(self, *arguments: str) -> None:
         assert arguments == ("--configure", "-a")
@@ -271,8 +280,32 @@ class RecordingHost(Host):
             self._exit("dpkg-query", 1, "no packages found")
         return "installed\n" * len(packages)
 
+    def _tar(self, *arguments: str) -> None:
+        [archive] = [argument.removeprefix("--file=") for argument in arguments if argument.startswith("--file=")]
+        [directory] = [a.removeprefix("--directory=") for a in arguments if a.startswith("--directory=")]
+        for name in Path(archive).read_text().split():
+            self.write(f"{directory}/{name}", name, mode=0o755)
+
+    def _make(self, directory: str) -> None:
+        directory = directory.removeprefix("--directory=")
+        assert self.exists(f"{directory}/Makefile")
+        self.write(f"{directory}/spank_pyxis.so", "ELF")
+
+    def _sync(self, *arguments: str) -> None:
+        assert self.exists(arguments[-1])
+
+    def _mv(self, source: str, target: str) -> None:
+        self.locate(source).rename(self.locate(target))
+
     def _pam_auth_update(self, *arguments: str) -> None:
-        pass
+        self.write("/etc/pam.d/common-auth", "auth [success=1 default=ignore] pam_sss.so use_first_pass\n")
+        self.write("/etc/pam.d/common-session", "session optional pam_mkhomedir.so\n")
+
+    def _timeout(self, _seconds: str, program: str, *arguments: str) -> None:
+        if program == "ldapsearch" and not self.answers("ldap.example.com", 636):
+            self._exit("timeout", 255, "ldap_sasl_bind(SIMPLE): Can't contact LDAP server (-1)")
+        if program == "openssl" and not self.answers("ldap.example.com", 636):
+            self._exit("timeout", 1, "connect:errno=111")
 
     def _lnetctl(self, *arguments: str) -> str:
         return "net:\n    - net type: tcp\n    - net type: efa\n"
@@ -284,6 +317,17 @@ class RecordingHost(Host):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("#!/bin/sh\n")
         path.chmod(0o755)
+
+    def put_parts(self, **contents: str) -> None:
+        """Have the bundle bring these parts, by name, and no others."""
+        (self.bundle / "parts").mkdir(exist_ok=True)
+        lock = []
+        for name, content in contents.items():
+            (self.bundle / "parts" / f"{name}.deb").write_text(content, encoding="utf-8")
+            digest = hashlib.sha256(content.encode()).hexdigest()
+            lock.append({"name": name, "version": "1", "architecture": "any", "file": f"{name}.deb", "sha256": digest})
+        (self.bundle / "parts.lock.json").unlink()
+        (self.bundle / "parts.lock.json").write_text(json.dumps({"parts": lock}), encoding="utf-8")
 
     def snapshot(self) -> dict[str, Any]:
         """Return all of the machine that a second run may not change."""

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -87,6 +88,8 @@ KINDS = {
     "smallest": SMALLEST,
     "database": CLUSTER | DATABASE,
     "api": CLUSTER | API,
+    # An AMI that lacks what the deployment brings.
+    "bare": CLUSTER | {"directory": None, "studio": None, "restrict_ssh_to_jobs": False},
 }
 
 
@@ -109,9 +112,23 @@ def machine(tmp_path, monkeypatch):
         host.put_program("mount-s3")
         if cluster["slurm_configuration"] == "api":
             as_hyperpod_does(host)
+        if kind == "bare":
+            bring_parts(host)
         return host
 
     return make
+
+
+CONTAINERS = ("/usr/bin/enroot", "/etc/enroot", "/opt/slurm/lib/slurm", "/opt/slurm/etc/plugstack.conf")
+
+
+def bring_parts(host: RecordingHost) -> None:
+    """Have the AMI lack them, and the deployment bring them."""
+    for path in (*CONTAINERS, "/usr/bin/mount-s3"):
+        host.remove(path)
+    host.write("/opt/slurm/include/slurm/spank.h", "")
+    packages = {"enroot": "a package", "enroot+caps": "a package"}
+    host.put_parts(**{"mount-s3": "bin/mount-s3 LICENSE", "pyxis": "Makefile config.c"} | packages)
 
 
 def as_hyperpod_does(host: RecordingHost) -> None:
@@ -125,7 +142,8 @@ def as_hyperpod_does(host: RecordingHost) -> None:
         text = host.read("/opt/slurm/etc/slurm.conf")
         host.write(
             "/opt/slurm/etc/slurm.conf",
-            f"{text}AccountingStorageType=accounting_storage/slurmdbd\nPartitionName=cpu Nodes=ip-10-0-0-[12-13]\n"
+            f"{text}AccountingStorageType=accounting_storage/slurmdbd\nPrologFlags=Contain\n"
+            "PartitionName=cpu Nodes=ip-10-0-0-[12-13]\n"
             "PartitionName=ml.g5.xlarge Nodes=ip-10-0-0-14\n",
         )
         host.state.units["slurmdbd.service"] |= {"active", "enabled"}
@@ -149,6 +167,13 @@ def errors(results: list[dict[str, Any]]) -> list[str]:
 
 
 ALL_NODES = [(kind, node) for kind in KINDS for node in ADDRESSES]
+#: Every command of every step is among what these run.
+DIFFERENT_NODES = [
+    *(("everything", node) for node in ("controller", "login", "worker")),
+    *(("api", node) for node in ("controller", "worker")),
+    ("database", "controller"),
+    *(("bare", node) for node in ("controller", "worker")),
+]
 
 
 @pytest.mark.parametrize(("kind", "node"), ALL_NODES)
@@ -172,6 +197,7 @@ FOR = {
     "munge-secret": {"controller"},
     "announce": {"worker", "gpu"},
     "ssh-restriction": {"worker", "gpu"},
+    "install-enroot": {"login", "worker", "gpu"},
     "enroot": {"login", "worker", "gpu"},
     "slurm-state": set(),
     "library": {"controller"},
@@ -217,7 +243,7 @@ def end_state(host: RecordingHost) -> dict[str, Any]:
     return {"files": files, "state": snapshot["state"]}
 
 
-@pytest.mark.parametrize(("kind", "node"), ALL_NODES)
+@pytest.mark.parametrize(("kind", "node"), DIFFERENT_NODES)
 def test_whatever_command_fails_the_step_is_named_and_the_next_run_ends_where_all_do(machine, kind, node, caplog):
     caplog.set_level(logging.CRITICAL)
     clean = clean_end(machine, kind, node)
@@ -239,13 +265,25 @@ def test_whatever_command_fails_the_step_is_named_and_the_next_run_ends_where_al
     assert failed > 1
 
 
+def test_nothing_is_left_out(machine):
+    """Of what any node runs, nothing is run only by nodes that the two tests before pass over."""
+    chosen = {command for kind, node in DIFFERENT_NODES for command in clean_commands(machine, kind, node)}
+    for kind, node in ALL_NODES:
+        passed_over = set(map(without_names, clean_commands(machine, kind, node))) - set(map(without_names, chosen))
+        assert passed_over == set(), (kind, node)
+
+
+def without_names(command: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(re.sub(r"10\.0\.0\.\d+|ip-10-0-0-\d+|/\S+/bundle(?=/)", "THIS", word) for word in command)
+
+
 def clean_commands(machine, kind, node) -> list[tuple[str, ...]]:
     host = machine(kind, node)
     run(host)
     return host.commands
 
 
-@pytest.mark.parametrize(("kind", "node"), ALL_NODES)
+@pytest.mark.parametrize(("kind", "node"), DIFFERENT_NODES)
 def test_wherever_a_run_is_killed_the_next_ends_where_all_do(machine, kind, node, caplog):
     caplog.set_level(logging.CRITICAL)
     expected = end_state(clean_end(machine, kind, node))
@@ -420,6 +458,216 @@ def test_a_disk_that_is_late_is_waited_for(machine):
     ]
 
 
+# Parts
+
+TARGET = "/opt/slurm/lib/slurm/spank_pyxis.so"
+REQUIRED = f"required {TARGET}\n"
+
+
+@pytest.mark.parametrize("node", ADDRESSES)
+def test_what_the_ami_has_is_used_and_nothing_installed(machine, node):
+    host = machine("everything", node)
+    before = host.read("/opt/slurm/etc/plugstack.conf")
+    assert warnings(run(host)) == []
+    assert not any(command[0] in ("tar", "make", "mv") for command in host.commands)
+    assert not {"gcc", "enroot.deb", "libfuse2", "squashfuse"} & host.state.packages
+    assert host.read("/opt/slurm/etc/plugstack.conf") == before
+
+
+@pytest.mark.parametrize("node", ADDRESSES)
+def test_what_the_ami_lacks_comes_from_the_bundle(machine, node):
+    host = machine("bare", node)
+    results = run(host)
+    assert warnings(results) == []
+    runs_containers = node != "controller"
+    assert host.finds("enroot") == runs_containers
+    assert ({"enroot.deb", "enroot+caps.deb", "squashfuse", "fuse-overlayfs"} <= host.state.packages) == runs_containers
+    assert host.exists("/etc/enroot/enroot.conf") == runs_containers
+    assert host.exists(TARGET)
+    assert host.names_in("/opt/slurm/lib/slurm") == ["spank_pyxis.so"], "no source is left"
+    # Workers have theirs from the controller.
+    assert host.read("/opt/slurm/etc/plugstack.conf") == (REQUIRED if node == "controller" else None)
+    assert host.link_target("/usr/bin/mount-s3") == "/opt/aws/mountpoint-s3/bin/mount-s3"
+    assert "libfuse2" in host.state.packages
+    assert "fuse" not in host.state.packages, "it would remove fuse3"
+    assert "/s3/models" in host.state.mounts
+
+
+@pytest.mark.parametrize("node", ADDRESSES)
+def test_an_ami_without_containers_is_still_a_cluster(machine, node):
+    host = machine("everything", node)
+    for path in CONTAINERS:
+        host.remove(path)
+    host.put_parts()
+    results = run(host)
+    assert errors(results) == []
+    told = warnings(results)
+    assert any("this AMI lacks pyxis, so srun knows no --container-image: " in warning for warning in told)
+    assert any("this AMI lacks enroot" in warning for warning in told) == (node != "controller")
+    assert host.read("/opt/slurm/etc/plugstack.conf") is None
+    assert host.read("/etc/enroot/enroot.conf") is None
+    # Nor does looking again change anything.
+    before = host.snapshot()
+    assert warnings(run(host)) == told
+    assert host.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("part", "step"), [("enroot+caps", "install-enroot"), ("pyxis", "pyxis"), ("mount-s3", "s3-mounts")]
+)
+def test_a_part_that_is_damaged_is_a_failure(machine, part, step):
+    host = machine("bare", "worker")
+    (host.bundle / "parts" / f"{part}.deb").write_text("something else")
+    [error] = errors(run(host))
+    assert error.startswith(f"{step}: part {part} 1 is damaged: ")
+    assert host.waits == [], "it does not pass by itself"
+
+
+def test_a_bucket_that_was_asked_for_is_missed_where_it_cannot_be_mounted(machine):
+    host = machine("everything", "worker")
+    host.remove("/usr/bin/mount-s3")
+    host.put_parts()
+    assert errors(run(host)) == [
+        "s3-mounts: parts.lock.json has no part mount-s3 for amd64 machines: choose an AMI that has it"
+    ]
+
+
+def test_pyxis_is_built_with_the_headers_of_the_ami_s_slurm_only(machine, monkeypatch):
+    host = machine("bare", "worker")
+    host.remove("/opt/slurm/include")
+    [error] = errors(run(host))
+    assert error == "pyxis: pyxis cannot be built: this AMI has no /opt/slurm/include/slurm/spank.h of its own Slurm"
+    said = "config.c:7:10: fatal error: slurm/slurm_errno.h: No such file or directory\nmake: *** [config.o] Error 1"
+    monkeypatch.setattr(RecordingHost, "_make", lambda host, *arguments: host._exit("make", 2, said))
+    host = machine("bare", "worker")
+    [error] = errors(run(host))
+    assert error == f"pyxis: pyxis cannot be built with this AMI's Slurm: {said.splitlines()[0]}"
+    assert not host.exists(TARGET)
+
+
+@pytest.mark.parametrize("state", ["active", "failed"])
+def test_slurmd_that_came_up_without_pyxis_is_started_anew(machine, state):
+    host = machine("everything", "worker")
+    bring_parts(host)
+    host.put_program("mount-s3")
+    host.state.units["slurmd.service"] |= {state}
+    assert errors(run(host)) == []
+    restarted = host.commands.index(("systemctl", "restart", "slurmd.service"))
+    assert host.commands.index(("mv", "/opt/slurm/lib/slurm/.pyxis/spank_pyxis.so", TARGET)) < restarted
+    assert restarted < next(
+        n for n, command in enumerate(host.commands) if command[0] == "scontrol" or "--now" in command
+    )
+
+
+def test_a_controller_that_runs_hands_out_the_plugin(machine):
+    host = machine(KINDS["bare"] | API, "controller")
+    bring_parts(host)
+    assert errors(run(host)) == []
+    assert ("scontrol", "reconfigure") in host.commands
+    assert host.read("/opt/slurm/etc/plugstack.conf") == REQUIRED
+    assert errors(run(host)) == []
+    assert ("scontrol", "reconfigure") not in host.commands
+
+
+@pytest.mark.parametrize(
+    ("plugin", "plugstack", "included", "expected"),
+    [
+        # As HyperPod's AMIs have it, and other ways in which every node is told.
+        (TARGET, REQUIRED, None, REQUIRED),
+        (
+            TARGET,
+            f"# pyxis\noptional {TARGET} runtime_path=/run",
+            None,
+            f"# pyxis\noptional {TARGET} runtime_path=/run",
+        ),
+        (TARGET, "required spank_pyxis.so\n", None, "required spank_pyxis.so\n"),
+        (
+            "/opt/pyxis/spank_pyxis.so",
+            "required /opt/pyxis/spank_pyxis.so\n",
+            None,
+            "required /opt/pyxis/spank_pyxis.so\n",
+        ),
+        # Not told at all.
+        (TARGET, None, None, REQUIRED),
+        (
+            TARGET,
+            f"#{REQUIRED}optional /opt/other.so x=1\n",
+            None,
+            f"#{REQUIRED}optional /opt/other.so x=1\n{REQUIRED}",
+        ),
+        ("/usr/local/lib/slurm/spank_pyxis.so", "", None, "required /usr/local/lib/slurm/spank_pyxis.so\n"),
+        # Told of one that is not there.
+        (TARGET, "optional /usr/local/lib/slurm/spank_pyxis.so\n", None, REQUIRED),
+        # Told on the controller alone: Slurm hands out what a file includes from elsewhere to nobody.
+        (TARGET, "include /opt/slurm/etc/plugstack.conf.d/*\n", f"{REQUIRED}", REQUIRED),
+        (TARGET, "include plugstack.conf.d/*.conf\n", f"optional {TARGET} a=b", f"optional {TARGET} a=b\n"),
+        (TARGET, "include plugstack.conf.d/*\n", "optional /opt/x.so\n", f"include plugstack.conf.d/*\n{REQUIRED}"),
+    ],
+)
+def test_every_node_is_told_of_the_plugin_once(machine, plugin, plugstack, included, expected):
+    host = machine("everything", "controller")
+    for path in CONTAINERS:
+        host.remove(path)
+    host.write(plugin, "ELF")
+    if plugstack is not None:
+        host.write("/opt/slurm/etc/plugstack.conf", plugstack)
+    if included is not None:
+        host.write("/opt/slurm/etc/plugstack.conf.d/pyxis.conf", included)
+    results = run(host)
+    assert (errors(results), warnings(results)) == ([], [])
+    assert host.read("/opt/slurm/etc/plugstack.conf") == expected
+    assert states(run(host))["pyxis"] == "already-done"
+    assert states(run(machine("everything", "worker")))["pyxis"] == "already-done"
+
+
+def test_what_the_ami_s_file_is_to_slurmctld_it_remains(machine):
+    host = machine("everything", "controller")
+    host.write("/opt/slurm/etc/plugstack.conf", "optional /opt/other.so\n", mode=0o640, owner="slurm")
+    assert errors(run(host)) == []
+    assert host.owner_of("/opt/slurm/etc/plugstack.conf") == (992, 992)
+    assert host.mode_of("/opt/slurm/etc/plugstack.conf") == 0o640
+
+
+def s3_cluster(*mounts: dict[str, Any]) -> dict[str, Any]:
+    return with_change({"mounts": CLUSTER["mounts"] | {"s3": list(mounts)}})
+
+
+def test_a_mounted_bucket_is_left_alone_when_another_is_added(machine):
+    first = {"bucket": "a", "path": "/a-b", "read_only": True}
+    host = machine(s3_cluster(first), "worker")
+    run(host)
+    both = s3_cluster(first, {"bucket": "b", "path": "/a/b", "read_only": False, "prefix": "x/"})
+    (host.bundle / "cluster.json").write_text(json.dumps(both))
+    assert errors(run(host)) == []
+    names = [r"cdk-slurm-s3-a\x2db.service", "cdk-slurm-s3-a-b.service"]
+    assert [command[2] for command in host.commands if command[:2] == ("systemctl", "restart")] == names[1:]
+    assert set(names) <= set(host.names_in("/etc/systemd/system"))
+    assert (host.state.mounts["/a-b"], host.state.mounts["/a/b"]) == ("a", "b")
+
+
+def test_everybody_on_the_cluster_may_write_a_bucket_that_may_be_written(machine):
+    paths = {True: "/read", False: "/write"}
+    host = machine(s3_cluster(*({"bucket": "b", "path": paths[one], "read_only": one} for one in paths)), "worker")
+    run(host)
+    read, write = (
+        (host.read(f"/etc/systemd/system/cdk-slurm-s3-{path[1:]}.service") or "").splitlines()
+        for path in paths.values()
+    )
+    assert "ExecStart=mount-s3 --region=us-west-2 --allow-other --read-only b /read" in read
+    assert (
+        "ExecStart=mount-s3 --region=us-west-2 --allow-other --allow-delete --allow-overwrite --dir-mode=0777 "
+        "--file-mode=0666 b /write"
+    ) in write
+
+
+def test_a_mount_that_has_died_is_made_again(machine):
+    host = machine("everything", "worker")
+    run(host)
+    del host.state.mounts["/s3/models"]
+    assert states(run(host))["s3-mounts"] == "done"
+    assert "/s3/models" in host.state.mounts
+
+
 def test_without_the_ami_s_own_module_the_restriction_fails_rather_than_stay_away(machine):
     host = machine("everything", "worker")
     host.remove("/lib/x86_64-linux-gnu/security")
@@ -442,12 +690,68 @@ def test_without_the_ami_s_own_module_the_restriction_fails_rather_than_stay_awa
 def test_apts_failure_is_told_as_such(machine, monkeypatch, said, error):
     monkeypatch.setattr(RecordingHost, "_apt_get", lambda host, *arguments: host._exit("apt-get", 100, said))
     host = machine("everything", "controller")
-    host.state.packages |= {"sssd-ldap", "libnss-sss", "libpam-sss"}
+    host.state.packages |= {"sssd-ldap", "libnss-sss", "libpam-sss", "ldap-utils"}
     host.state.units["sssd.service"] = {"known"}
     [found] = errors(run(host))
     assert found.startswith(f"accounting: {error}: {said}")
     passes = "lock" in error or "mirror" in error
     assert ("(tried again for 900 s)" in found) == passes == bool(host.waits)
+
+
+@pytest.mark.parametrize(
+    ("said", "distrust", "error"),
+    [
+        ("ldap_bind: Invalid credentials (49)", "", "refuses dc=example,dc=com: ldap_bind: Invalid credentials (49)"),
+        ("No such object (32)", "", "refuses dc=example,dc=com: No such object (32)"),
+        # GnuTLS, OpenSSL, and a directory that is asked to go over to TLS.
+        *(
+            (
+                said,
+                "depth=0 CN=server\nverify error:num=62:hostname mismatch\n4087:error:",
+                "not trusted: hostname mismatch",
+            )
+            for said in (
+                "ldap_sasl_bind(SIMPLE): Can't contact LDAP server (-1)",
+                "ldap_start_tls: Connect error (-11)\n\tadditional info: (unknown error code)",
+            )
+        ),
+        ("ldap_sasl_bind(SIMPLE): Can't contact LDAP server (-1)", "", "does not answer: ldap_sasl_bind(SIMPLE): "),
+        ("ldap_bind: Server is busy (51)", "", "does not answer: ldap_bind: Server is busy (51)"),
+        ("", "", "does not answer: "),
+    ],
+)
+def test_a_directory_that_is_not_to_be_used_is_told_before_anything_is_set(machine, monkeypatch, said, distrust, error):
+    def timeout(host: RecordingHost, _seconds: str, program: str, *arguments: str) -> None:
+        host._exit("timeout", 1, said if program == "ldapsearch" else distrust)
+
+    monkeypatch.setattr(RecordingHost, "_timeout", timeout)
+    host = machine("everything", "login")
+    [found] = errors(run(host))
+    assert found.startswith("directory: the directory at ldaps://ldap.example.com ")
+    assert error in found
+    assert ("(tried again for 900 s)" in found) == ("does not answer" in error) == bool(host.waits)
+    assert host.read("/etc/sssd/sssd.conf") is None
+    assert not any(command[0] == "pam-auth-update" for command in host.commands)
+
+
+@pytest.mark.parametrize("password", ["two\nlines", " blank before", ""])
+def test_a_text_that_is_no_password_of_a_directory_is_refused(machine, password):
+    host = machine("everything", "login")
+    host.state.secrets[f"{SECRETS}ldap"] = password
+    [error] = errors(run(host))
+    assert error == (
+        f"directory: the text of secret {SECRETS}ldap is no password that /etc/sssd/sssd.conf can hold: "
+        "one line, no blanks around"
+    )
+
+
+def test_pam_s_files_that_were_changed_by_hand_fail_the_directory(machine, monkeypatch):
+    monkeypatch.setattr(RecordingHost, "_pam_auth_update", lambda host, *arguments: None)
+    [error] = errors(run(machine("everything", "login")))
+    assert error == (
+        "directory: pam-auth-update leaves /etc/pam.d/common-auth and /etc/pam.d/common-session alone, "
+        "for they have been changed by hand"
+    )
 
 
 def test_a_database_that_is_late_is_waited_for(machine):
@@ -460,6 +764,16 @@ def test_a_database_that_is_late_is_waited_for(machine):
     assert errors(run(host)) == []
     assert host.waits == [1, 2, 4, 8]
     assert not any(command[0] == "mariadb" for command in host.commands)
+
+
+def test_the_restriction_has_slurm_make_what_it_looks_for(machine):
+    host = machine("everything", "controller")
+    assert errors(run(host)) == []
+    assert "PrologFlags=Contain" in (host.read("/opt/slurm/etc/accounting.conf") or "")
+    other = machine("everything", "controller")
+    other.write("/opt/slurm/etc/slurm.conf", f"{other.read('/opt/slurm/etc/slurm.conf')}PrologFlags=Alloc\n")
+    assert any("without PrologFlags=Contain" in warning for warning in warnings(run(other)))
+    assert "PrologFlags" not in (other.read("/opt/slurm/etc/accounting.conf") or "")
 
 
 def test_login_nodes_that_slurm_does_not_know_fetch_its_configuration_themselves(machine):

@@ -1,5 +1,6 @@
 """The lifecycle bundle: where it lies, what is in it, who uploads it, and when its name changes."""
 
+import hashlib
 import json
 import os
 import re
@@ -13,13 +14,21 @@ from aws_cdk import aws_s3 as s3
 from aws_cdk import aws_s3_deployment as s3_deployment
 from botocore.session import get_session
 
-from cdk_slurm.hyperpod import HyperPodCluster, LifecycleBundle
+from cdk_slurm.hyperpod import HyperPodCluster, LifecycleBundle, lifecycle_bundle
 from cdk_slurm.network import TrainingNetwork
-from cdk_slurm.spec import ComputeGroup, HyperPodConfig
+from cdk_slurm.spec import ClusterSpec, ComputeGroup, HyperPodConfig
+from stacks import ClusterStacks
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "lifecycle_scripts"
 ACCOUNT = "111122223333"
 WORKER = {"name": "worker", "type": "ml.c5.4xlarge", "count": 2}
+SMALLEST = {
+    "kind": "hyperpod",
+    "name": "c",
+    "region": "us-west-2",
+    "availability_zone": "usw2-az4",
+    "hyperpod": {"compute": [WORKER]},
+}
 STORAGE = {"lustre": {}, "openzfs": {}}
 
 
@@ -117,6 +126,92 @@ def files_in(directory):
 
 def instance_groups(assembly):
     return assembly["cluster"].one("AWS::SageMaker::Cluster").properties["InstanceGroups"]
+
+
+# Parts
+
+
+@pytest.fixture
+def unfetched(tmp_path, monkeypatch):
+    """Scripts whose lock names a part for each kind of machine and one for all, neither of which was fetched."""
+    (tmp_path / "parts").mkdir()
+    told = {"version": "1", "url": "", "verified": True, "checksum_from": "", "license": "", "needed_for": "a purpose"}
+    told |= {"sha256": hashlib.sha256(b"content").hexdigest()}
+    parts = [
+        {"name": "rds-ca", "architecture": "any", "file": "ca.pem"},
+        {"name": "mount-s3", "architecture": "amd64", "file": "mount-s3-amd64"},
+        {"name": "mount-s3", "architecture": "arm64", "file": "mount-s3-arm64"},
+    ]
+    (tmp_path / "parts.lock.json").write_text(json.dumps({"parts": [part | told for part in parts]}), "utf-8")
+    monkeypatch.setattr(lifecycle_bundle, "lifecycle_scripts", lambda: tmp_path)
+    return tmp_path
+
+
+def missing_parts(assembly):
+    """The parts that somebody is warned of."""
+    warnings = [
+        entry["data"]
+        for file in assembly.directory.glob("*.metadata.json")
+        for entries in json.loads(file.read_text("utf-8")).values()
+        for entry in entries
+        if entry["type"] == "aws:cdk:warning"
+    ]
+    texts = [warning for warning in warnings if "LIFECYCLE_PART_MISSING" in warning]
+    return sorted(re.findall(r"run `cdk-slurm bundle ([\w-]+)` and synthesise again", "".join(texts)))
+
+
+S3 = {"s3": [{"bucket": "someones-sets", "mount": "/sets"}]}
+TWO_ZONES = {"additional_zones": [{"availability_zone": "usw2-az1", "private_cidr": "10.2.0.0/16"}]}
+
+
+def with_database(storage=None, slurm_configuration="provisioning_parameters", **database):
+    """A description with a database for accounting; one that exists is somebody's."""
+    controllers = {"count": 2} if slurm_configuration == "provisioning_parameters" else {}
+    if database:
+        database |= {"secret": f"arn:aws:secretsmanager:us-west-2:{ACCOUNT}:secret:slurm-AbCdEf"}
+    return {
+        "network": TWO_ZONES,
+        "storage": {"lustre": {}} | (storage or {}),
+        "hyperpod": {
+            "compute": [WORKER],
+            "controller": controllers,
+            "slurm_configuration": slurm_configuration,
+            "accounting_database": database,
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "parts"),
+    [
+        ({}, []),
+        ({"storage": S3}, ["mount-s3"]),
+        (with_database(), ["rds-ca"]),
+        (with_database(storage=S3), ["mount-s3", "rds-ca"]),
+        # slurmdbd is HyperPod's.
+        (with_database(slurm_configuration="api"), []),
+        (with_database(existing="slurm.example.com"), []),
+        (with_database(existing="a.b.us-west-2.rds.amazonaws.com"), ["rds-ca"]),
+    ],
+)
+def test_a_cluster_warns_of_parts_that_its_nodes_need_and_that_were_not_fetched(synthesise, unfetched, fields, parts):
+    described = ClusterSpec.model_validate(SMALLEST | fields)
+    assert missing_parts(synthesise.app(lambda app: ClusterStacks(app, described))) == parts
+    for file in ("ca.pem", "mount-s3-amd64", "mount-s3-arm64"):
+        (unfetched / "parts" / file).write_bytes(b"content")
+    assert missing_parts(synthesise.app(lambda app: ClusterStacks(app, described))) == []
+
+
+@pytest.mark.parametrize("content", [None, b"something else"])
+def test_a_part_must_be_there_whole_for_every_kind_of_machine(synthesise, unfetched, content):
+    (unfetched / "parts" / "mount-s3-amd64").write_bytes(b"content")
+    if content:
+        (unfetched / "parts" / "mount-s3-arm64").write_bytes(content)
+
+    def build(app):
+        LifecycleBundle(cdk.Stack(app, "stack"), "Bundle", cluster_name="c", files={}, parts=["mount-s3", "rds-ca"])
+
+    assert missing_parts(synthesise.app(build)) == ["mount-s3", "rds-ca"]
 
 
 # Who uploads it

@@ -18,6 +18,9 @@ from stacks import ClusterStacks
 #: What acknowledgements are made for: cdk-nag's packs, by the names that stand before a finding's id.
 PACKS = {"AwsSolutions", "NIST.800.53.R5"}
 
+#: What is found of this checkout, and not of a template.
+FETCHING = "Annotation::LIFECYCLE_PART_MISSING"
+
 #: What the CDK command line adds to an app's context: some rules see the difference.
 COMMAND_LINE = {
     "aws:cdk:enable-path-metadata": True,
@@ -37,6 +40,7 @@ class Verdict:
             f"{construct['constructPath']}: {violation['ruleName']}: {violation['description']}"
             for plugin in self.plugins.values()
             for violation in plugin["violations"]
+            if violation["ruleName"] != FETCHING
             for construct in violation["violatingConstructs"]
         ]
         suppressed = [v for plugin in self.plugins.values() for v in plugin.get("suppressedViolations", [])]

@@ -76,6 +76,8 @@ def app(name, outdir, hash_seed):
         "CDK_OUTDIR": str(outdir),
         "CDK_CONTEXT_JSON": json.dumps(context),
         "CDK_VALIDATION": "false",
+        # A warning's says where jsii unpacked itself.
+        "CDK_DISABLE_STACK_TRACE": "true",
         "PYTHONHASHSEED": str(hash_seed),
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -8,10 +8,10 @@ from cdk_slurm.spec.model import Model
 
 
 class DirectoryConfig(Model):
-    """An LDAP directory, such as OpenLDAP, FreeIPA or Active Directory, whose people have accounts on the nodes.
+    """An LDAP directory with POSIX accounts (schema rfc2307, such as OpenLDAP's) for people on the nodes.
 
-    The nodes ask it through SSSD. It must be reachable from the cluster's network. Accounts in `users` are
-    there beside the directory's.
+    The nodes ask it through SSSD, and its people log in with their passwords. It must be reachable from the
+    cluster's network. Accounts in `users` are there beside the directory's.
     """
 
     uri: Annotated[str, Field(examples=["ldaps://ldap.example.com"])]

@@ -45,6 +45,7 @@ def _is_done(context: Context) -> bool:
             raise NotYetError(f"{SLURM_CONF} is not there: HyperPod's agent writes it")
         if "accounting_storage/slurmdbd" not in values(lines, "AccountingStorageType"):
             raise NotYetError(f"{SLURM_CONF} has no accounting, so sacct has no jobs: HyperPod sets it up")
+        _warn_without_containers(context, lines)
         return True
     # What is right in the database is seen by slurmdbd: it does not stay up without.
     return (
@@ -159,11 +160,26 @@ def _accounting_conf(context: Context) -> File:
     lines = [line for line in lines if not values(elsewhere, line.partition("=")[0])]
     if not values(elsewhere, "GresTypes"):
         lines.append("GresTypes=gpu")
+    if context.cluster.restrict_ssh_to_jobs:
+        if not values(elsewhere, "PrologFlags"):
+            lines.append("PrologFlags=Contain")
+        else:
+            _warn_without_containers(context, elsewhere)
     if notice := failover_notice(context):
         lines.append(f"SlurmctldPrimaryOnProg={notice.path}")
     # See there: partitions must not be missing for a moment.
     lines.append(f"include {PARTITIONS_FILE.rpartition('/')[2]}")
     return File(ACCOUNTING_CONF, "\n".join([*lines, ""]))
+
+
+def _warn_without_containers(context: Context, lines: list[str]) -> None:
+    """Say so where pam_slurm_adopt would find nobody's job: it looks for the steps that this flag makes."""
+    flags = ",".join(values(lines, "PrologFlags")[-1:]).lower().split(",")
+    if context.cluster.restrict_ssh_to_jobs and "contain" not in flags:
+        context.warn(
+            f"restrict_ssh_to_jobs: {SLURM_CONF} is without PrologFlags=Contain, so that nobody but administrators can "
+            "log in to compute nodes"
+        )
 
 
 STEP = Step(

@@ -1,13 +1,14 @@
-"""Docker, and enroot with pyxis: the AMI's, with their data where there is room for images.
+"""Docker and enroot, with their data where there is room for images.
+
+Both are the AMI's; enroot is installed where an AMI lacks it and the deployment brought it.
 
 https://github.com/NVIDIA/enroot/blob/master/doc/configuration.md
-https://github.com/NVIDIA/pyxis/wiki
 """
 
 import json
 import re
 
-from lifecycle import units
+from lifecycle import packages, parts, units
 from lifecycle.errors import StepError
 from lifecycle.host import File
 from lifecycle.step import Context, Step
@@ -73,6 +74,37 @@ DOCKER = Step(
 
 # Enroot
 
+#: Nodes that run containers, or import their images.
+_ENROOT_NODES = frozenset({"compute", "login"})
+#: With them, images can be started without being unpacked; enroot's packages only suggest them.
+_ENROOT_HELPERS = ("squashfuse", "fuse-overlayfs")
+
+
+def _enroot_packages(context: Context) -> list[str] | None:
+    """Return the packages that the deployment brought; None where it did not, which is told."""
+    try:
+        # The second lets users, who are not root, import images.
+        return [str(parts.find_part(context.host, name)) for name in ("enroot", "enroot+caps")]
+    except parts.MissingPartError as error:
+        context.warn(f"this AMI lacks enroot, so jobs cannot run in containers: {error}")
+        return None
+
+
+def _install_enroot(context: Context) -> None:
+    # Also where the program is there: a run that was killed may have left the packages half installed.
+    if found := _enroot_packages(context):
+        packages.install(context, *found, *_ENROOT_HELPERS)
+
+
+INSTALL_ENROOT = Step(
+    name="install-enroot",
+    summary="install enroot, which this AMI lacks",
+    is_done=lambda context: context.host.finds("enroot") or _enroot_packages(context) is None,
+    do=_install_enroot,
+    node_types=_ENROOT_NODES,
+    patience_seconds=packages.PATIENCE_SECONDS,
+)
+
 
 def _enroot_directories(context: Context) -> dict[str, str]:
     """Return where enroot keeps what, by the name of its setting, as directories that all users share."""
@@ -105,21 +137,10 @@ def _enroot_conf(context: Context) -> File:
 
 def _enroot_is_done(context: Context) -> bool:
     host = context.host
-    if not host.finds("enroot") or not _has_pyxis(context):
-        context.warn(
-            "this AMI lacks enroot or pyxis, so srun knows no --container-image: choose one of HyperPod's, "
-            "which have both"
-        )
     if not host.finds("enroot"):
         return True
     return host.holds(_enroot_conf(context)) and all(
         host.mode_of(path) == ANYBODYS for path in _enroot_directories(context).values()
-    )
-
-
-def _has_pyxis(context: Context) -> bool:
-    return "spank_pyxis.so" in (context.host.read("/opt/slurm/etc/plugstack.conf") or "") or any(
-        "pyxis" in name for name in context.host.names_in("/opt/slurm/etc/plugstack.conf.d")
     )
 
 
@@ -134,5 +155,5 @@ ENROOT = Step(
     summary="put enroot's data on the fastest disk and its cache on Lustre",
     is_done=_enroot_is_done,
     do=_enroot_do,
-    node_types=frozenset({"compute", "login"}),
+    node_types=_ENROOT_NODES,
 )

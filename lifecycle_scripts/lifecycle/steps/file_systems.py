@@ -33,7 +33,7 @@ def _step(name: str, describe: Callable[[Context], tuple[str, str, str, str]], t
         mounted = context.host.is_mounted(path)
         if context.cluster.legacy:
             # Like fstab's x-systemd.automount: mounted at first use after a boot, which does not wait for it.
-            at_boot = context.host.succeeds("systemctl", "is-enabled", "--quiet", f"{_unit_name(path)}.automount")
+            at_boot = context.host.succeeds("systemctl", "is-enabled", "--quiet", f"{units.path_name(path)}.automount")
             return mounted and at_boot and all_held(context.host, _units(*describe(context)))
         if not mounted:
             raise NotYetError(f"HyperPod has not mounted {title} at {path}")
@@ -45,7 +45,7 @@ def _step(name: str, describe: Callable[[Context], tuple[str, str, str, str]], t
         for unit in _units(source, path, *describe(context)[2:]):
             context.host.put(unit)
         units.reload(context.host)
-        name = _unit_name(path)
+        name = units.path_name(path)
         if not context.host.exists(path):
             context.host.make_directory(path)
         context.host.run("systemctl", "enable", "--quiet", f"{name}.automount")
@@ -71,7 +71,7 @@ def _step(name: str, describe: Callable[[Context], tuple[str, str, str, str]], t
 
 def _units(source: str, path: str, type_: str, options: str) -> tuple[File, File]:
     """Units rather than lines of fstab: they are files of ours alone, and systemd tells of their failures."""
-    directory, name = "/etc/systemd/system", _unit_name(path)
+    directory, name = "/etc/systemd/system", units.path_name(path)
     mount = (
         f"[Unit]\nDescription=Shared file system {path}\nWants=network-online.target\nAfter=network-online.target\n"
         f"Before=slurmd.service slurmctld.service\n\n"
@@ -82,11 +82,6 @@ def _units(source: str, path: str, type_: str, options: str) -> tuple[File, File
         f"[Automount]\nWhere={path}\n\n[Install]\nWantedBy=remote-fs.target\n"
     )
     return File(f"{directory}/{name}.mount", mount), File(f"{directory}/{name}.automount", automount)
-
-
-def _unit_name(path: str) -> str:
-    # As systemd-escape --path does for the paths that a cluster file may hold.
-    return path.strip("/").replace("-", r"\x2d").replace("/", "-")
 
 
 def _warn_without_efa(context: Context, path: str) -> None:

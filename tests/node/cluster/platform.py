@@ -38,7 +38,7 @@ OPENZFS_SOURCE = f"{OPENZFS['dns_name']}:/fsx"
 #: Slurm as Debian has it, told to leave the control groups of this machine alone.
 _SLURM_CONF = """\
 ClusterName={cluster}
-SlurmctldHost={name}({address})
+{controllers}
 SlurmUser=slurm
 SlurmctldParameters=enable_configless
 SlurmdParameters=config_overrides
@@ -241,7 +241,8 @@ class Platform:
 
     def rewrite_slurm_conf(self) -> None:
         """Write slurm.conf anew: what others have added is gone. A slurmctld that runs is told."""
-        self.controller.write("/opt/slurm/etc/slurm.conf", self._rendered_slurm_conf())
+        for controller in self._of("controller"):
+            controller.write("/opt/slurm/etc/slurm.conf", self._rendered_slurm_conf())
         if self.controller.units().get("slurmctld.service") == "active":
             # Refused while partitions that others wrote name a node that is gone; what then, is theirs to see to.
             self.controller.run("scontrol", "reconfigure", check=False)
@@ -327,9 +328,8 @@ class Platform:
         }
 
     def _rendered_slurm_conf(self) -> str:
-        head = _SLURM_CONF.format(
-            cluster=CLUSTER_NAME, name=self.controller.name, address=self.controller.address
-        ).splitlines()
+        controllers = [f"SlurmctldHost={machine.name}({machine.address})" for machine in self._of("controller")]
+        head = _SLURM_CONF.format(cluster=CLUSTER_NAME, controllers="\n".join(controllers)).splitlines()
         nodes = [
             f"NodeName={machine.name} NodeHostname={machine.name} NodeAddr={machine.address} CPUs=4 State=CLOUD"
             for machine in self._of("login", "compute")

@@ -21,6 +21,7 @@ _INSTALLED = (
     "dbus",
     "iproute2",
     "libpam-slurm-adopt",
+    "libslurm-dev",
     "logrotate",
     "munge",
     "openssh-client",
@@ -37,7 +38,21 @@ _INSTALLED = (
     "systemd-sysv",
 )
 #: What nodes install, and what the machine with the services has.
-_MIRRORED = ("ldap-utils", "libnss-sss", "libpam-sss", "mariadb-server", "slapd", "sssd-ldap", "sssd-tools")
+_MIRRORED = (
+    "fuse-overlayfs",
+    "gcc",
+    "ldap-utils",
+    "libc6-dev",
+    "libfuse2",
+    "libnss-sss",
+    "libpam-sss",
+    "make",
+    "mariadb-server",
+    "slapd",
+    "squashfuse",
+    "sssd-ldap",
+    "sssd-tools",
+)
 _OF_SERVICES = ("ldap-utils", "mariadb-server", "slapd")
 _LEFT_OUT = ("doc", "info", "locale", "man")
 
@@ -88,7 +103,8 @@ def _build(trees: Trees) -> None:
         f"--include={','.join(_INSTALLED)}",
         # Apt still knows the mirror here, and what is missing beside what is installed.
         '--customize-hook=chroot "$1" apt-get clean',
-        f'--customize-hook=chroot "$1" apt-get install -qq --download-only {" ".join(_MIRRORED)}',
+        '--customize-hook=chroot "$1" apt-get install -qq --no-install-recommends --download-only '
+        + " ".join(_MIRRORED),
         f'--customize-hook=mv "$1"/var/cache/apt/archives/*.deb {trees.packages}',
         '--customize-hook=chroot "$1" systemctl disable slurmctld slurmd slurmdbd',
         SUITE,
