@@ -26,7 +26,11 @@ def main() -> int:
     )
     parser.add_argument("--plan", action="store_true", help="say what would be done on this node, and change nothing")
     parser.add_argument(
-        "--only", action="append", choices=names, metavar="STEP", help=f"identify the node and do this step: {names}"
+        "--only",
+        action="append",
+        choices=names,
+        metavar="STEP",
+        help=f"identify the node and do this step: {', '.join(names)}",
     )
     parser.add_argument("--patience-seconds", type=float, help="try what may pass for so long at most")
     parser.add_argument("--background", action="store_true", help="do what had to wait for Slurm; HyperPod's form api")
