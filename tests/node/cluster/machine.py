@@ -181,7 +181,7 @@ class Machine:
             command = ("runuser", "--login", user, "--command", shlex.join(["env", *variables, *command]))
         return [
             *("nsenter", f"--target={self._init}", "--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup"),
-            *("--root", "--wd", "env", "-i", "HOME=/root", "TERM=dumb", f"PATH={LOGIN_PATH}", *variables),
+            *("--root", "--wd", "/usr/bin/env", "-i", "HOME=/root", "TERM=dumb", f"PATH={LOGIN_PATH}", *variables),
             *command,
         ]
 
