@@ -27,7 +27,10 @@ _MARIADB = File(
     "/etc/mysql/mariadb.conf.d/60-cdk-slurm.cnf",
     "# What Slurm asks of its database: https://slurm.schedmd.com/accounting.html\n"
     "[mariadbd]\nbind-address = 127.0.0.1\ninnodb_buffer_pool_size = 512M\ninnodb_lock_wait_timeout = 900\n"
-    "max_allowed_packet = 16M\n",
+    "max_allowed_packet = 16M\n"
+    # With it, MariaDB 11.8 refuses slurmdbd when two slurmctld register at once, as at a reconfigure; slurmctld then
+    # makes up a cluster id, and dies of it at the next one. Loose: older releases do not know the setting.
+    "loose_innodb_snapshot_isolation = OFF\n",
 )
 # Over the socket, as the operating system's user slurm: there is no password that could leak.
 _SQL = (
