@@ -46,7 +46,7 @@ def _read_needs(secret: str) -> Iterator[Need]:
 
 
 def _mount_needs(mount: dict[str, Any]) -> Iterator[Need]:
-    """https://github.com/awslabs/mountpoint-s3/blob/main/doc/CONFIGURATION.md#iam-permissions"""
+    """https://github.com/awslabs/mountpoint-s3/blob/mountpoint-s3-1.24.0/doc/CONFIGURATION.md#iam-permissions"""
     bucket, prefix = in_bucket(f"s3://{mount['bucket']}/{mount.get('prefix', '')}", what=mount["path"])
     yield Need("s3:ListBucket", f"arn:aws:s3:::{bucket}")
     actions = ["GetObject"]

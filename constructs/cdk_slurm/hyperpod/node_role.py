@@ -149,7 +149,7 @@ def _bucket_arn(stack: cdk.Stack, mount: S3Mount) -> str:
 
 
 def _mounted(stack: cdk.Stack, mounts: Sequence[S3Mount]) -> list[iam.PolicyStatement]:
-    """https://github.com/awslabs/mountpoint-s3/blob/main/doc/CONFIGURATION.md#iam-permissions"""
+    """https://github.com/awslabs/mountpoint-s3/blob/mountpoint-s3-1.24.0/doc/CONFIGURATION.md#iam-permissions"""
     if not mounts:
         return []
     buckets = list(dict.fromkeys(_bucket_arn(stack, mount) for mount in mounts))

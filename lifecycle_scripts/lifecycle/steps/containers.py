@@ -2,7 +2,7 @@
 
 Both are the AMI's; enroot is installed where an AMI lacks it and the deployment brought it.
 
-https://github.com/NVIDIA/enroot/blob/master/doc/configuration.md
+https://github.com/NVIDIA/enroot/blob/v4.2.1/doc/configuration.md
 """
 
 import json

@@ -1,7 +1,7 @@
 """Buckets as files, through Mountpoint for Amazon S3.
 
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/mountpoint.html
-https://github.com/awslabs/mountpoint-s3/blob/main/doc/CONFIGURATION.md
+https://github.com/awslabs/mountpoint-s3/blob/mountpoint-s3-1.24.0/doc/CONFIGURATION.md
 """
 
 from lifecycle import packages, parts, units
