@@ -79,6 +79,13 @@ class Host:
         """Make the file what it is to be."""
         self.write(file.path, file.text, mode=file.mode, owner=file.owner)
 
+    def rewrite(self, path: str, text: str) -> None:
+        """Replace the text of a file; mode and owner of one that is there stay."""
+        owner, mode = self.owner_of(path), self.mode_of(path)
+        self.write(path, text, mode=0o644 if mode is None else mode)
+        if owner is not None:
+            self.set_owner(path, *owner)
+
     def exists(self, path: str) -> bool:
         """Return whether there is anything at the path."""
         return self.locate(path).exists()
@@ -151,16 +158,13 @@ class Host:
 
     def is_mounted(self, path: str) -> bool:
         """Return whether a file system is mounted at the path; one that is mounted on demand is, once used."""
-        # Entering it triggers an automount, as anybody's first use would.
-        return self.exists(path) and any(fields[1] == path for fields in self._mounts() if fields[2] != "autofs")
-
-    def mount_source(self, path: str) -> str | None:
-        """Return what is mounted at the path, as the kernel calls it."""
-        sources = [fields[0] for fields in self._mounts() if fields[1] == path and fields[2] != "autofs"]
-        return sources[-1] if sources else None
-
-    def _mounts(self) -> list[list[str]]:
-        return [line.split() for line in (self.read("/proc/self/mounts") or "").splitlines()]
+        try:
+            # Opening it triggers an automount, as anybody's first use would; only asking about it does not.
+            os.close(os.open(self.locate(path), os.O_RDONLY | os.O_DIRECTORY))
+        except OSError:
+            return False
+        mounts = [line.split() for line in (self.read("/proc/self/mounts") or "").splitlines()]
+        return any(fields[1] == path and fields[2] != "autofs" for fields in mounts)
 
     # Programs
 
