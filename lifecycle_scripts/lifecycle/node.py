@@ -1,11 +1,15 @@
 """Which node of the cluster this machine is."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lifecycle.cluster import Cluster
-from lifecycle.errors import StepError
+from lifecycle.errors import NotYetError, StepError
+from lifecycle.host import Host
+
+RESOURCE_CONFIG = "/opt/ml/config/resource_config.json"
 
 # A cluster may have thousands of nodes, and an error must stay readable.
 NAMES_SHOWN = 50
@@ -38,6 +42,24 @@ class Node:
 def slurm_name(ip: str) -> str:
     """What Slurm calls the node with this address on HyperPod, which is its host name too."""
     return "ip-" + ip.replace(".", "-")
+
+
+def resource_config_path(host: Host) -> str:
+    """Return where the platform keeps its `resource_config.json`, which its own variable may say."""
+    return host.environment.get("SAGEMAKER_RESOURCE_CONFIG_PATH") or RESOURCE_CONFIG
+
+
+def read_resource_config(host: Host) -> Mapping[str, Any]:
+    """Return what the platform says of the cluster's instances; raise `NotYetError` before it is written, whole."""
+    path = resource_config_path(host)
+    text = host.read(path)
+    if text is None:
+        raise NotYetError(f"{path} is missing: the platform has not written it")
+    try:
+        content: Mapping[str, Any] = json.loads(text)
+    except ValueError as error:
+        raise NotYetError(f"{path} is not complete: {error}") from error
+    return content
 
 
 def find_node(resource_config: Mapping[str, Any], cluster: Cluster, own_addresses: Sequence[str]) -> Node:

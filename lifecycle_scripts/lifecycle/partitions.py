@@ -19,10 +19,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from lifecycle import units
 from lifecycle.cluster import Cluster, parse_cluster
 from lifecycle.errors import StepError
 from lifecycle.host import Host
-from lifecycle.node import instances_of, slurm_name
+from lifecycle.node import instances_of, read_resource_config, slurm_name
 from lifecycle.slurm_conf import (
     ACCOUNTING_CONF,
     ETC,
@@ -35,7 +36,6 @@ from lifecycle.slurm_conf import (
 )
 
 PARTITIONS_FILE = f"{ETC}/cdk-slurm-partitions.conf"
-RESOURCE_CONFIG = "/opt/ml/config/resource_config.json"
 LOCK_FILE = "/run/cdk-slurm-partitions.lock"
 
 #: From the inside out, so that what is included is whole before it is read.
@@ -83,11 +83,8 @@ def announced(host: Host, cluster: Cluster) -> Iterator[Announcement]:
 def wanted_partitions(host: Host, cluster: Cluster) -> dict[str, list[str]]:
     """Return the partitions that slurm.conf itself does not define, with those of their nodes that it does."""
     lines = list(lines_of(host, but_not=[PARTITIONS_FILE]))
-    by_name = node_names(lines)
-    names = {address: name for name, address in by_name.items()} | {name: name for name in by_name}
-    elsewhere = partitions(lines)
-
-    resource_config = _resource_config(host)
+    nodes, elsewhere = node_names(lines), partitions(lines)
+    resource_config = read_resource_config(host)
     group_partitions, members = {}, {}
     for announcement in announced(host, cluster):
         group_partitions[announcement.group] = announcement.partition
@@ -97,11 +94,11 @@ def wanted_partitions(host: Host, cluster: Cluster) -> dict[str, list[str]]:
     # of the partition before the agent takes the node out of slurm.conf.
     known = {group["Name"] for group in resource_config["InstanceGroups"] or ()}
     members = {node: group for node, group in members.items() if group not in known}
-    members |= {names.get(ip) or slurm_name(ip): group for group, ip, _ in instances_of(resource_config)}
+    members |= _members(resource_config, nodes)
 
     wanted: dict[str, list[str]] = {partition: [] for partition in group_partitions.values()}
     for node, group in sorted(members.items()):
-        if node in by_name and group in group_partitions:
+        if node in nodes and group in group_partitions:
             wanted[group_partitions[group]].append(node)
     return {partition: nodes for partition, nodes in sorted(wanted.items()) if partition not in elsewhere}
 
@@ -110,12 +107,7 @@ def differences(host: Host, cluster: Cluster) -> list[str]:
     """Return how the partitions in slurm.conf differ from the cluster's: one sentence each, none if they agree."""
     lines = list(lines_of(host))
     nodes, defined = node_names(lines), partitions(lines)
-    members: dict[str, set[str]] = {}
-    names = {address: name for name, address in nodes.items()}
-    for group_name, ip, _ in instances_of(_resource_config(host)):
-        name = names.get(ip) or slurm_name(ip)
-        if name in nodes:
-            members.setdefault(group_name, set()).add(name)
+    members = {node: group for node, group in _members(read_resource_config(host), nodes).items() if node in nodes}
     found = []
     for group in cluster.instance_groups.values():
         if group.partition is None:
@@ -123,12 +115,18 @@ def differences(host: Host, cluster: Cluster) -> list[str]:
         if group.partition not in defined:
             found.append(f"slurm.conf has no partition {group.partition}, which instance group {group.name} is to have")
             continue
-        missing = members.get(group.name, set()) - defined[group.partition]
+        missing = {node for node, name in members.items() if name == group.name} - defined[group.partition]
         if missing and "ALL" not in defined[group.partition]:
             found.append(
                 f"partition {group.partition} lacks {', '.join(sorted(missing))} of instance group {group.name}"
             )
     return found
+
+
+def _members(resource_config: Mapping[str, Any], nodes: Mapping[str, str]) -> dict[str, str]:
+    """Return the group of each instance, by what slurm.conf calls the node with its address, or will call it."""
+    names = {address: name for name, address in nodes.items()}
+    return {names.get(ip) or slurm_name(ip): group for group, ip, _ in instances_of(resource_config)}
 
 
 def keep(host: Host, cluster: Cluster, *, running: bool = True) -> bool:
@@ -144,21 +142,25 @@ def keep(host: Host, cluster: Cluster, *, running: bool = True) -> bool:
 
 def is_kept(host: Host, cluster: Cluster) -> bool:
     """Return whether `keep` would change nothing."""
-    text = _as_text(wanted_partitions(host, cluster))
+    return _holds(host, _as_text(wanted_partitions(host, cluster)))
+
+
+def _holds(host: Host, text: str) -> bool:
     return host.read(PARTITIONS_FILE) == text and all(includes(host, path, within=file) for file, path in _INCLUDES)
 
 
 def _keep(host: Host, cluster: Cluster, running: bool) -> bool:
     if host.read(SLURM_CONF) is None:
         raise StepError(f"{SLURM_CONF} is missing")
-    if is_kept(host, cluster):
+    text = _as_text(wanted_partitions(host, cluster))
+    if _holds(host, text):
         return False
     former = host.read(PARTITIONS_FILE)
-    host.write(PARTITIONS_FILE, _as_text(wanted_partitions(host, cluster)))
+    host.write(PARTITIONS_FILE, text)
     for file, path in _INCLUDES:
         if not includes(host, path, within=file):
             include(host, path, within=file)
-    if running and host.succeeds("systemctl", "is-active", "--quiet", "slurmctld.service"):
+    if running and units.is_running(host, "slurmctld.service"):
         try:
             host.run("scontrol", "reconfigure", timeout_seconds=120)
         except StepError as error:
@@ -176,15 +178,6 @@ def _as_text(wanted: Mapping[str, list[str]]) -> str:
         listed = ",".join(nodes) or '""'
         lines.append(f"PartitionName={partition} Nodes={listed} Default=NO MaxTime=INFINITE State=UP")
     return "\n".join(lines) + "\n"
-
-
-def _resource_config(host: Host) -> Mapping[str, Any]:
-    path = host.environment.get("SAGEMAKER_RESOURCE_CONFIG_PATH") or RESOURCE_CONFIG
-    try:
-        content: Mapping[str, Any] = json.loads(host.read(path) or "")
-    except ValueError as error:
-        raise StepError(f"{path} cannot be read: {error}") from error
-    return content
 
 
 def main() -> int:

@@ -112,9 +112,7 @@ def _settled(step: Step, context: Context) -> str | None:
 
 
 def _explained(error: Exception) -> str:
-    if isinstance(error, StepError):
-        return str(error)
-    return str(error) if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+    return str(error) if isinstance(error, StepError | OSError) else f"{type(error).__name__}: {error}"
 
 
 def _waits(patience_seconds: float) -> Iterator[float]:

@@ -41,10 +41,9 @@ def includes(host: Host, path: str, *, within: str = SLURM_CONF) -> bool:
 
 def include(host: Host, path: str, *, within: str = SLURM_CONF) -> None:
     """Have a file include another that is there, at its end; its owner and mode stay."""
-    status = host.locate(within).stat()
-    text = "\n".join([*(host.read(within) or "").splitlines(), f"include {PurePosixPath(path).name}", ""])
-    host.write(within, text, mode=status.st_mode & 0o7777)
-    host.set_owner(within, status.st_uid, status.st_gid)
+    host.rewrite(
+        within, "\n".join([*(host.read(within) or "").splitlines(), f"include {PurePosixPath(path).name}", ""])
+    )
 
 
 def values(lines: Sequence[str], key: str) -> list[str]:

@@ -8,6 +8,9 @@ from lifecycle.cluster import NODE_TYPES, Cluster, InstanceGroup
 from lifecycle.host import Host
 from lifecycle.node import Node
 
+CONTROLLER = frozenset({"controller"})
+COMPUTE = frozenset({"compute"})
+
 log = logging.getLogger("lifecycle")
 
 

@@ -11,9 +11,17 @@ def path_name(path: str) -> str:
 
 def is_up(host: Host, unit: str) -> bool:
     """Return whether a unit runs and will after the next boot."""
-    return host.succeeds("systemctl", "is-active", "--quiet", unit) and host.succeeds(
-        "systemctl", "is-enabled", "--quiet", unit
-    )
+    return is_running(host, unit) and is_enabled(host, unit)
+
+
+def is_running(host: Host, unit: str) -> bool:
+    """Return whether a unit runs."""
+    return host.succeeds("systemctl", "is-active", "--quiet", unit)
+
+
+def is_enabled(host: Host, unit: str) -> bool:
+    """Return whether a unit starts at boot."""
+    return host.succeeds("systemctl", "is-enabled", "--quiet", unit)
 
 
 def is_known(host: Host, unit: str) -> bool:
@@ -32,6 +40,12 @@ def restart(host: Host, unit: str) -> None:
     """Start a unit anew now, and at every boot."""
     host.run("systemctl", "enable", "--quiet", unit)
     _act(host, "restart", unit)
+
+
+def reread_sshd(host: Host) -> None:
+    """Have sshd read its changed configuration, where it runs."""
+    if is_running(host, "ssh.service"):
+        host.run("systemctl", "reload", "ssh.service")
 
 
 def reload(host: Host) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from lifecycle.errors import CommandError
 from lifecycle.host import File, Host
-from lifecycle.steps.identify import RESOURCE_CONFIG
+from lifecycle.node import RESOURCE_CONFIG
 
 BUNDLE = Path(__file__).resolve().parents[2] / "lifecycle_scripts"
 
@@ -79,9 +79,6 @@ class RecordingHost(Host):
 
     def is_mounted(self, path: str) -> bool:
         return path in self.state.mounts
-
-    def mount_source(self, path: str) -> str | None:
-        return self.state.mounts.get(path)
 
     def finds(self, *programs: str) -> bool:
         """As on the machine, where links lead elsewhere than here."""

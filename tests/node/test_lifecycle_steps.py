@@ -19,9 +19,9 @@ sys.path.insert(0, str(LIFECYCLE_SCRIPTS))
 from lifecycle import runner  # noqa: E402
 from lifecycle.errors import NotYetError, StepError  # noqa: E402
 from lifecycle.host import Host  # noqa: E402
-from lifecycle.node import Node  # noqa: E402
+from lifecycle.node import RESOURCE_CONFIG, Node  # noqa: E402
 from lifecycle.step import Context, Step  # noqa: E402
-from lifecycle.steps.identify import NODE_FILE, RESOURCE_CONFIG, STEP  # noqa: E402
+from lifecycle.steps.identify import NODE_FILE, STEP  # noqa: E402
 
 CLUSTER = {
     "schema_version": 1,

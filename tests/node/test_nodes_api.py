@@ -6,7 +6,7 @@ import json
 import pytest
 
 from tests.node.cluster.machine import eventually
-from tests.node.cluster.platform import Platform, in_parallel
+from tests.node.cluster.platform import Platform
 from tests.node.test_nodes_legacy import (
     GROUPS,
     SCHEDULER,
@@ -31,9 +31,7 @@ def platform(workplace, trees):
         secret = platform.aws.call("secretsmanager", "create_secret", Name="munge")["ARN"]
         platform.secret = secret
         install_with_studio(platform, platform.all)
-        # Where AWS is, for what systemd starts: on a node of HyperPod its own metadata tells that.
-        variables = [f"{name}={value}" for name, value in platform.aws.environment.items()]
-        in_parallel(lambda machine: machine.run("systemctl", "set-environment", *variables), platform.all)
+        platform.tell_of_aws()
         run_everywhere(platform)
         yield platform
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from tests.node.cluster.machine import eventually
-from tests.node.cluster.platform import Platform, in_parallel
+from tests.node.cluster.platform import Platform
 from tests.node.test_nodes_faults import database_of, put_authority
 from tests.node.test_nodes_legacy import GROUPS, SCHEDULER, install, report
 
@@ -18,8 +18,7 @@ def platform(workplace, trees):
     lines = (*SCHEDULER, "SlurmctldTimeout=5")
     with Platform(workplace, trees, form="provisioning_parameters", groups=groups, slurm_conf=lines) as platform:
         platform.backroom.start_database()
-        variables = [f"{name}={value}" for name, value in platform.aws.environment.items()]
-        in_parallel(lambda machine: machine.run("systemctl", "set-environment", *variables), platform.all)
+        platform.tell_of_aws()
         topic = platform.aws.call("sns", "create_topic", Name="failover")["TopicArn"]
         platform.queue = platform.aws.call("sqs", "create_queue", QueueName="failover")["QueueUrl"]
         queue = platform.aws.call("sqs", "get_queue_attributes", QueueUrl=platform.queue, AttributeNames=["QueueArn"])

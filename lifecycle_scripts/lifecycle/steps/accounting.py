@@ -15,7 +15,7 @@ from lifecycle.host import File
 from lifecycle.node import slurm_name
 from lifecycle.partitions import PARTITIONS_FILE
 from lifecycle.slurm_conf import ACCOUNTING_CONF, ETC, SLURM_CONF, include, includes, lines_of, values
-from lifecycle.step import Context, Step
+from lifecycle.step import CONTROLLER, Context, Step
 from lifecycle.steps.slurm import failover_notice
 
 PORT = 6819
@@ -76,11 +76,12 @@ def _do(context: Context) -> None:
         # accounting.conf includes it, and what slurm.conf includes has to be there.
         host.write(PARTITIONS_FILE, "")
     # Last, so that slurmctld never starts with accounting that is not there.
-    changed = not host.holds(_accounting_conf(context)) or not includes(host, ACCOUNTING_CONF)
-    host.put(_accounting_conf(context))
+    conf = _accounting_conf(context)
+    changed = not host.holds(conf) or not includes(host, ACCOUNTING_CONF)
+    host.put(conf)
     if not includes(host, ACCOUNTING_CONF):
         include(host, ACCOUNTING_CONF)
-    if changed and host.succeeds("systemctl", "is-active", "--quiet", "slurmctld.service"):
+    if changed and units.is_running(host, "slurmctld.service"):
         # slurmctld reads where accounting goes only when it starts.
         units.restart(host, "slurmctld.service")
 
@@ -190,7 +191,7 @@ STEP = Step(
     summary="set up slurmdbd and its database",
     is_done=_is_done,
     do=_do,
-    node_types=frozenset({"controller"}),
+    node_types=CONTROLLER,
     patience_seconds=packages.PATIENCE_SECONDS,
     waits_for_slurm=True,
 )

@@ -38,7 +38,7 @@ LIBRARY = Step(
 
 
 def _is_done(context: Context) -> bool:
-    return context.host.holds(_UNIT_FILE) and context.host.succeeds("systemctl", "is-active", "--quiet", UNIT)
+    return context.host.holds(_UNIT_FILE) and units.is_running(context.host, UNIT)
 
 
 def _do(context: Context) -> None:

@@ -40,11 +40,7 @@ def _docker_is_done(context: Context) -> bool:
     path, host = disk(context), context.host
     if path is None:
         context.warn("docker is turned off: without a disk of their own, images would fill the root volume")
-        return not any(
-            host.succeeds("systemctl", question, "--quiet", unit)
-            for unit in _docker_units(context)
-            for question in ("is-active", "is-enabled")
-        )
+        return not any(units.is_running(host, unit) or units.is_enabled(host, unit) for unit in _docker_units(context))
     return host.holds(_daemon_json(context, path))
 
 

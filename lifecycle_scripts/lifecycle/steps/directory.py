@@ -118,8 +118,7 @@ def _do(context: Context) -> None:
     host.run("systemctl", "mask", *_SOCKETS)
     units.restart(host, "sssd.service")
     host.put(_SSHD)
-    if host.succeeds("systemctl", "is-active", "--quiet", "ssh.service"):
-        host.run("systemctl", "reload", "ssh.service")
+    units.reread_sshd(host)
 
 
 def _pam_is_set(host: Host) -> bool:

@@ -4,12 +4,11 @@ import json
 from dataclasses import asdict
 
 from lifecycle.cluster import parse_cluster
-from lifecycle.errors import NotYetError, StepError
-from lifecycle.node import Node, find_node
+from lifecycle.errors import StepError
+from lifecycle.node import Node, find_node, read_resource_config, resource_config_path
 from lifecycle.step import Context, Step
 
 NODE_FILE = "/var/log/provision/node.json"
-RESOURCE_CONFIG = "/opt/ml/config/resource_config.json"
 _ENTRIES = {"api": "on_init_complete", "provisioning_parameters": "on_create"}
 
 
@@ -21,18 +20,12 @@ def _is_done(context: Context) -> bool:
             f"HyperPod started {context.entry}, which is not for slurm_configuration "
             f"{context.cluster.slurm_configuration!r} of cluster.json"
         )
-    path = context.host.environment.get("SAGEMAKER_RESOURCE_CONFIG_PATH") or RESOURCE_CONFIG
-    text = context.host.read(path)
-    if text is None:
-        raise NotYetError(f"{path} is missing: the platform has not written it")
-    try:
-        resource_config = json.loads(text)
-    except ValueError as error:
-        raise NotYetError(f"{path} is not complete: {error}") from error
+    resource_config = read_resource_config(context.host)
     own_addresses = context.host.own_addresses()
     try:
         context.node = find_node(resource_config, context.cluster, own_addresses)
     except (AttributeError, KeyError, TypeError) as error:
+        path = resource_config_path(context.host)
         raise StepError(f"{path} is not of the known shape: {error!r}") from error
     return context.host.read(NODE_FILE) == _as_text(context.node)
 

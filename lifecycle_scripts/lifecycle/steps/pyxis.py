@@ -85,14 +85,6 @@ def _loaded(line: str, plugin: str) -> str:
     return name if "/" in name else plugin
 
 
-def _put(host: Host, lines: list[str]) -> None:
-    """Write the file, which remains whose it is: slurmctld reads it, and is not root."""
-    owner, mode = host.owner_of(PLUGSTACK_CONF), host.mode_of(PLUGSTACK_CONF) or 0o644
-    host.write(PLUGSTACK_CONF, "\n".join([*lines, ""]), mode=mode)
-    if owner:
-        host.set_owner(PLUGSTACK_CONF, *owner)
-
-
 # The step
 
 
@@ -114,8 +106,9 @@ def _do(context: Context) -> None:
     host.remove(_BUILD)
     if context.node.node_type == "controller":
         if (lines := _plugstack_conf(host, plugin)) != _lines(host):
-            _put(host, lines)
-        if host.succeeds("systemctl", "is-active", "--quiet", "slurmctld.service"):
+            # It remains whose it is: slurmctld reads it, and is not root.
+            host.rewrite(PLUGSTACK_CONF, "\n".join([*lines, ""]))
+        if units.is_running(host, "slurmctld.service"):
             _reconfigure(host)
     # One that came up before its plugin was there has failed.
     elif any(host.succeeds("systemctl", state, "--quiet", "slurmd.service") for state in ("is-active", "is-failed")):

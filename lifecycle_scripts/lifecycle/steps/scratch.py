@@ -1,5 +1,6 @@
 """A place for temporary files on the node's fastest disk, and never on its small root volume."""
 
+from lifecycle import units
 from lifecycle.errors import NotYetError
 from lifecycle.step import Context, Step
 
@@ -21,7 +22,7 @@ def _is_done(context: Context) -> bool:
     # Given in the order of what is wanted: a disk that is only late must not be passed over for a slower one.
     expected = NVME if context.group.nvme else EBS if context.group.ebs_volume else None
     if expected and not context.host.is_mounted(expected):
-        if expected == NVME and not context.host.succeeds("systemctl", "cat", "dlami-nvme.service"):
+        if expected == NVME and not units.is_known(context.host, "dlami-nvme.service"):
             context.warn(f"the AMI has no dlami-nvme.service to mount instance storage at {NVME}")
         else:
             raise NotYetError(f"nothing is mounted at {expected} yet")

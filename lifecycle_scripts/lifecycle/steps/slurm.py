@@ -8,25 +8,20 @@ from lifecycle import partitions, units
 from lifecycle.errors import CommandError, NotYetError, StepError
 from lifecycle.host import File, all_held
 from lifecycle.library import LIBRARY, PROGRAM
+from lifecycle.node import RESOURCE_CONFIG
 from lifecycle.slurm_conf import SLURM_CONF, lines_of, node_names, values
-from lifecycle.step import Context, Step
+from lifecycle.step import COMPUTE, CONTROLLER, Context, Step
 
-CONTROLLER = frozenset({"controller"})
+MUNGE_KEY = "/etc/munge/munge.key"
 CONTROLLER_PORT = 6817
 PATIENCE_SECONDS = 1800.0
-
-
-def _legacy(context: Context) -> bool:
-    return context.cluster.legacy
 
 
 # Configuration
 
 
 def _configuration_is_done(context: Context) -> bool:
-    if context.host.read("/etc/munge/munge.key") is None or not context.host.succeeds(
-        "systemctl", "is-active", "--quiet", "munge.service"
-    ):
+    if not context.host.exists(MUNGE_KEY) or not units.is_running(context.host, "munge.service"):
         raise NotYetError("munge.service does not run: HyperPod has not given this node the cluster's key")
     lines = list(lines_of(context.host))
     if not node_names(lines) or not values(lines, "SlurmctldHost"):
@@ -90,7 +85,7 @@ def _state_do(context: Context) -> None:
         return
     if not host.is_mounted(context.cluster.shared_path):
         raise NotYetError(f"{context.cluster.shared_path} is not mounted")
-    if host.succeeds("systemctl", "is-active", "--quiet", "slurmctld.service"):
+    if units.is_running(host, "slurmctld.service"):
         raise StepError(f"slurmctld runs with its state in {STATE}, which both controllers are to share")
     host.make_directory(shared, mode=0o700)
     host.run("chown", "slurm:slurm", shared)
@@ -107,7 +102,7 @@ STATE_DIRECTORY = Step(
     is_done=_state_is_done,
     do=_state_do,
     node_types=CONTROLLER,
-    is_wanted=lambda context: _legacy(context) and len(context.node.controller_ips) > 1,
+    is_wanted=lambda context: context.cluster.legacy and len(context.node.controller_ips) > 1,
 )
 
 
@@ -124,7 +119,7 @@ _UNITS = (
     File(
         "/etc/systemd/system/cdk-slurm-partitions.path",
         "[Unit]\nDescription=HyperPod's agent changes slurm.conf or resource_config.json\n\n"
-        f"[Path]\nPathChanged={SLURM_CONF}\nPathChanged={partitions.RESOURCE_CONFIG}\n\n"
+        f"[Path]\nPathChanged={SLURM_CONF}\nPathChanged={RESOURCE_CONFIG}\n\n"
         "[Install]\nWantedBy=multi-user.target\n",
     ),
     File(
@@ -191,8 +186,8 @@ ANNOUNCEMENT = Step(
     summary="tell the controller this node's group and partition",
     is_done=lambda context: _announcement(context) in partitions.announced(context.host, context.cluster),
     do=_announce_do,
-    node_types=frozenset({"compute"}),
-    is_wanted=lambda context: _legacy(context) and context.cluster.shared_path is not None,
+    node_types=COMPUTE,
+    is_wanted=lambda context: context.cluster.legacy and context.cluster.shared_path is not None,
 )
 
 
@@ -242,7 +237,7 @@ def _daemon_is_done(context: Context) -> bool:
 
 def _api_daemon_runs(context: Context) -> bool:
     daemon = "slurmctld" if context.node.node_type == "controller" else "slurmd"
-    if not context.host.succeeds("systemctl", "is-active", "--quiet", f"{daemon}.service"):
+    if not units.is_running(context.host, f"{daemon}.service"):
         raise NotYetError(f"{daemon} does not run: HyperPod starts it")
     return True
 

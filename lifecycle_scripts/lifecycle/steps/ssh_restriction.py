@@ -5,7 +5,7 @@ https://slurm.schedmd.com/pam_slurm_adopt.html
 
 from lifecycle.errors import StepError
 from lifecycle.host import File
-from lifecycle.step import Context, Step
+from lifecycle.step import COMPUTE, Context, Step
 
 MODULE = "pam_slurm_adopt.so"
 SERVICE = "/etc/pam.d/sshd"
@@ -64,6 +64,6 @@ STEP = Step(
     summary="let only users with a job log in",
     is_done=_is_done,
     do=_do,
-    node_types=frozenset({"compute"}),
+    node_types=COMPUTE,
     is_wanted=lambda context: context.cluster.restrict_ssh_to_jobs,
 )

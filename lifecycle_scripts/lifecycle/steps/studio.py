@@ -3,29 +3,29 @@
 import base64
 
 from lifecycle import aws
+from lifecycle.cluster import Studio
 from lifecycle.errors import CommandError, NotYetError
-from lifecycle.step import Context, Step
-
-MUNGE_KEY = "/etc/munge/munge.key"
-_CONTROLLER = frozenset({"controller"})
+from lifecycle.step import CONTROLLER, Context, Step
+from lifecycle.steps.slurm import MUNGE_KEY
 
 
 def _wanted(context: Context) -> bool:
     return context.cluster.studio is not None and context.node.first_controller
 
 
+def _studio(context: Context) -> Studio:
+    assert context.cluster.studio
+    return context.cluster.studio
+
+
 def _workspace_is_done(context: Context) -> bool:
-    studio = context.cluster.studio
-    assert studio
-    owner = context.host.owner_of(studio.workspace_path)
-    return (
-        owner == (studio.workspace_uid, studio.workspace_gid) and context.host.mode_of(studio.workspace_path) == 0o755
-    )
+    host, studio = context.host, _studio(context)
+    owner = (studio.workspace_uid, studio.workspace_gid)
+    return host.owner_of(studio.workspace_path) == owner and host.mode_of(studio.workspace_path) == 0o755
 
 
 def _workspace_do(context: Context) -> None:
-    studio, lustre = context.cluster.studio, context.cluster.lustre
-    assert studio
+    studio, lustre = _studio(context), context.cluster.lustre
     if lustre and not context.host.is_mounted(lustre.path):
         raise NotYetError(f"{lustre.path} is not mounted")
     context.host.make_directory(studio.workspace_path, owner=(studio.workspace_uid, studio.workspace_gid))
@@ -36,7 +36,7 @@ WORKSPACE = Step(
     summary="make the directory that Studio's spaces share",
     is_done=_workspace_is_done,
     do=_workspace_do,
-    node_types=_CONTROLLER,
+    node_types=CONTROLLER,
     is_wanted=_wanted,
 )
 
@@ -49,13 +49,11 @@ def _own_key(context: Context) -> bytes:
 
 
 def _key_is_done(context: Context) -> bool:
-    studio = context.cluster.studio
-    assert studio
     key = _own_key(context)
     try:
         published = aws.secretsmanager(
             context,
-            *("get-secret-value", "--secret-id", studio.munge_secret_arn),
+            *("get-secret-value", "--secret-id", _studio(context).munge_secret_arn),
             *("--query", "SecretBinary", "--output", "text"),
         )
     except CommandError as error:
@@ -67,12 +65,10 @@ def _key_is_done(context: Context) -> bool:
 
 
 def _key_do(context: Context) -> None:
-    studio = context.cluster.studio
-    assert studio
     # The command reads the file itself: the key is in no argument, no log and no output.
     aws.secretsmanager(
         context,
-        *("put-secret-value", "--secret-id", studio.munge_secret_arn),
+        *("put-secret-value", "--secret-id", _studio(context).munge_secret_arn),
         *("--secret-binary", f"fileb://{MUNGE_KEY}", "--query", "VersionId"),
     )
 
@@ -82,7 +78,7 @@ MUNGE_SECRET = Step(
     summary="publish MUNGE's key to the cluster's secret",
     is_done=_key_is_done,
     do=_key_do,
-    node_types=_CONTROLLER,
+    node_types=CONTROLLER,
     is_wanted=_wanted,
     waits_for_slurm=True,
 )

@@ -5,6 +5,7 @@ under a name of this node's, whole, with its keys, and moved to its own name in 
 succeeds and the others drop theirs.
 """
 
+from lifecycle import units
 from lifecycle.cluster import User
 from lifecycle.errors import CommandError, NotYetError, StepError
 from lifecycle.host import File
@@ -53,8 +54,7 @@ def _do(context: Context) -> None:
         context.host.put(_keys(user))
     context.host.put(_ssh(context))
     context.host.put(_SSHD)
-    if context.host.succeeds("systemctl", "is-active", "--quiet", "ssh.service"):
-        context.host.run("systemctl", "reload", "ssh.service")
+    units.reread_sshd(context.host)
 
 
 def _users(context: Context) -> list[User]:

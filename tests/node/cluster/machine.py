@@ -117,13 +117,6 @@ class Machine:
             self._nspawn.wait(60)
             self._nspawn = None
 
-    def cut_power(self) -> None:
-        """Power off without a warning; the disk stays, and `boot` goes on with it."""
-        os.kill(self._init, signal.SIGKILL)
-        if self._nspawn:
-            self._nspawn.wait(60)
-            self._nspawn = None
-
     def restart(self) -> None:
         self.stop()
         self.boot()

@@ -239,6 +239,11 @@ class Platform:
         self._join(self.machines[group.name])
         return self.machines[group.name]
 
+    def tell_of_aws(self) -> None:
+        """Say where AWS is to what systemd starts: on a node of HyperPod its own metadata does."""
+        variables = [f"{name}={value}" for name, value in self.aws.environment.items()]
+        in_parallel(lambda machine: machine.run("systemctl", "set-environment", *variables), self.all)
+
     def rewrite_slurm_conf(self) -> None:
         """Write slurm.conf anew: what others have added is gone. A slurmctld that runs is told."""
         for controller in self._of("controller"):
