@@ -31,7 +31,7 @@ setup: .venv/installed node_modules/installed  ## Install the pinned tools
 
 .venv/installed: requirements.txt requirements-dev.txt pyproject.toml
 	@echo "Installing Python packages and Node into .venv (once)"
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10) and "cdk-slurm needs Python 3.10 or newer; this is " + sys.version)'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "cdk-slurm needs Python 3.11 or newer; this is " + sys.version)'
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.txt -r requirements-dev.txt
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
@@ -74,9 +74,9 @@ bench: setup  ## Measure validation and synthesis
 	python benchmarks/run.py
 
 lock: setup  ## Compile requirements*.txt from pyproject.toml
-	uv pip compile -q --universal --python-version 3.10 --no-emit-index-url pyproject.toml -o requirements.txt
-	uv pip compile -q --universal --python-version 3.10 --no-emit-index-url --group dev -c requirements.txt -o requirements-dev.txt
-	uv pip compile -q --universal --python-version 3.10 --no-emit-index-url --group local-aws -o local/requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url pyproject.toml -o requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --group dev -c requirements.txt -o requirements-dev.txt
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --group local-aws -o local/requirements.txt
 
 schema: setup  ## Write the JSON Schema that the example files refer to
 	cdk-slurm schema > clusters/cluster.schema.json

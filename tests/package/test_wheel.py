@@ -123,7 +123,7 @@ def test_its_metadata(wheel: Path):
         metadata = packed.read(name).decode()
         entry_points = packed.read(name.replace("METADATA", "entry_points.txt")).decode()
         assert packed.read(name.replace("METADATA", "licenses/LICENSE")) == (ROOT / "LICENSE").read_bytes()
-    assert "Requires-Python: >=3.10" in metadata
+    assert "Requires-Python: >=3.11" in metadata
     assert "License-Expression: Apache-2.0" in metadata
     assert "cdk-slurm = cdk_slurm.cli:main" in entry_points
 

@@ -16,6 +16,18 @@ from cdk_slurm.spec.hyperpod import (
 from cdk_slurm.spec.loading import LoadedSpec, SpecError, UnreadableError, load, loads
 from cdk_slurm.spec.model import Model
 from cdk_slurm.spec.network import AdditionalZone, ExistingNetwork, NetworkConfig
+from cdk_slurm.spec.observability import (
+    AlertThresholds,
+    ExistingMetricsWorkspace,
+    ExportersConfig,
+    GrafanaAccess,
+    GrafanaConfig,
+    MetricsWorkspaceConfig,
+    ObservabilityConfig,
+    RepeatIntervals,
+    SamlConfig,
+    SlackConfig,
+)
 from cdk_slurm.spec.schema import json_schema
 from cdk_slurm.spec.storage import (
     ExistingLustre,
@@ -30,6 +42,7 @@ from cdk_slurm.spec.studio import StudioConfig, StudioWorkspace
 __all__ = [
     "AccountingDatabaseConfig",
     "AdditionalZone",
+    "AlertThresholds",
     "AssociationConfig",
     "ClusterSpec",
     "ComputeGroup",
@@ -38,21 +51,30 @@ __all__ = [
     "DirectoryConfig",
     "ExistingAccountingDatabase",
     "ExistingLustre",
+    "ExistingMetricsWorkspace",
     "ExistingNetwork",
     "ExistingOpenZfs",
+    "ExportersConfig",
     "Finding",
+    "GrafanaAccess",
+    "GrafanaConfig",
     "HyperPodConfig",
     "InstanceGroup",
     "Level",
     "LoadedSpec",
     "LoginGroup",
     "LustreConfig",
+    "MetricsWorkspaceConfig",
     "Model",
     "NetworkConfig",
+    "ObservabilityConfig",
     "OpenZfsConfig",
     "Path",
+    "RepeatIntervals",
     "S3Mount",
+    "SamlConfig",
     "Silence",
+    "SlackConfig",
     "SpecError",
     "Storage",
     "StudioConfig",

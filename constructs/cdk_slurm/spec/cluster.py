@@ -9,6 +9,7 @@ from cdk_slurm.spec.directory import DirectoryConfig
 from cdk_slurm.spec.hyperpod import HyperPodConfig
 from cdk_slurm.spec.model import AvailabilityZone, Model
 from cdk_slurm.spec.network import Network, NetworkConfig
+from cdk_slurm.spec.observability import ObservabilityConfig
 from cdk_slurm.spec.storage import Storage
 from cdk_slurm.spec.studio import StudioConfig
 
@@ -77,6 +78,9 @@ class ClusterSpec(Model):
 
     studio: StudioConfig | None = None
     """What the cluster has ready for SageMaker Studio spaces; `{}` for all of it."""
+
+    observability: ObservabilityConfig | None = None
+    """Metrics, dashboards and alerts; `{}` for all of it."""
 
     tags: dict[str, str] = Field(default_factory=dict)
     """Tags of every resource that takes tags."""
