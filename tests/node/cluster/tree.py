@@ -4,13 +4,14 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.prometheus_programs import debian_mirror
 
 SUITE = "trixie"
 
@@ -109,7 +110,7 @@ def _build(trees: Trees) -> None:
         '--customize-hook=chroot "$1" systemctl disable slurmctld slurmd slurmdbd',
         SUITE,
         str(trees.base),
-        _mirror(),
+        debian_mirror(),
     )
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         index = pool.map(_index_entry, sorted(trees.packages.glob("*.deb")))
@@ -154,14 +155,6 @@ def overlaid(upper: Path, *, lower: list[Path], work: Path) -> Iterator[Path]:
     finally:
         _run("umount", str(work / "root"))
         shutil.rmtree(work)
-
-
-def _mirror() -> str:
-    """Return the mirror that this machine uses itself."""
-    sources = [Path("/etc/apt/sources.list"), *Path("/etc/apt/sources.list.d").glob("*")]
-    text = "\n".join(source.read_text("utf-8") for source in sources if source.is_file())
-    found = re.search(r"https?://\S+/debian/?(?=\s)", text)
-    return found[0] if found else "http://deb.debian.org/debian"
 
 
 def _index_entry(package: Path) -> str:
