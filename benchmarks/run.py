@@ -1,4 +1,4 @@
-"""Measure validation and synthesis: `python benchmarks/run.py [--json]`, about two minutes.
+"""Measure validation, synthesis and the Slurm exporter: `python benchmarks/run.py [--json]`, about three minutes.
 
 Seconds depend on the machine, so most targets are ratios of two things measured in the same run. Growth
 is judged by seconds of CPU, which other work on the machine disturbs least, and without the rule engine
@@ -31,6 +31,10 @@ MAX_VALIDATE_SECONDS = 0.5
 MAX_RATIO_TO_EMPTY = 1.5
 # A unit more may cost half as much again in a large app as in a small one: noise, but not a square law.
 MAX_GROWTH = 1.5
+# Of a scrape to squeue alone, which is one of the two commands that it takes; and what it takes of the controller.
+MAX_RATIO_TO_SQUEUE = 3
+MAX_SCRAPE_PERCENT = 3
+SCRAPE_INTERVAL_SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,7 @@ class Result:
 
 def main() -> None:
     """Measure everything and print a table, or JSON."""
-    results = [*validation(), *synthesis(), *growth("clusters", CLUSTERS), *growth("groups", GROUPS)]
+    results = [*validation(), *synthesis(), *growth("clusters", CLUSTERS), *growth("groups", GROUPS), *slurm_exporter()]
     if "--json" in sys.argv[1:]:
         print(json.dumps({"machine": machine(), "results": [asdict(one) for one in results]}, indent=2))
         return
@@ -148,6 +152,31 @@ def growth(what: str, sizes: tuple[int, ...]) -> list[Result]:
     return [
         *results,
         Result("  growth of the cost of one more", value, f"≤ {MAX_GROWTH}", large / small <= MAX_GROWTH),
+    ]
+
+
+def slurm_exporter() -> list[Result]:
+    """A scrape of the largest cluster, beside the command that lists its jobs."""
+    figures = json.loads(run([sys.executable, "benchmarks/slurm_exporter.py"]).output)
+    if "impossible" in figures:
+        return [Result("Slurm exporter", f"not measured: {figures['impossible']}")]
+    real, changing = figures["real"], figures["changing"]
+    ratio = real["scrape_seconds"] / real["squeue_seconds"]
+    cpu_seconds = real["own_cpu_seconds"] + real["commands_cpu_seconds"]
+    percent = 100 * cpu_seconds / SCRAPE_INTERVAL_SECONDS
+    more = changing["own_cpu_seconds"] / real["own_cpu_seconds"]
+    return [
+        Result(f"squeue of {real['jobs']:,} jobs", f"{real['squeue_seconds']:.2f} s"),
+        Result("a scrape of these and 1,000 nodes", f"{real['scrape_seconds']:.2f} s", peak_mib=real["peak_mib"]),
+        Result("  ratio of the two", f"{ratio:.2f}", f"≤ {MAX_RATIO_TO_SQUEUE}", ratio <= MAX_RATIO_TO_SQUEUE),
+        Result("  ratio of their CPU seconds", f"{cpu_seconds / real['squeue_cpu_seconds']:.2f}"),
+        Result(
+            f"  of a processor, every {SCRAPE_INTERVAL_SECONDS} s",
+            f"{percent:.1f} %",
+            f"< {MAX_SCRAPE_PERCENT} %",
+            percent < MAX_SCRAPE_PERCENT,
+        ),
+        Result("  its own CPU seconds, all running, to all waiting", f"{more:.2f}", peak_mib=changing["peak_mib"]),
     ]
 
 
