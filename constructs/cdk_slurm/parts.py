@@ -22,7 +22,7 @@ _PAUSES_SECONDS = (1, 2, 4, 8)
 #: What a server answers when a later attempt may well succeed.
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
-_PACKAGE = re.compile(r"pkg:pypi/(?P<name>[^@]+)@(?P<version>[^#]+)#(?P<member>.+)")
+_PACKAGE = re.compile(r"pkg:pypi/(?P<name>[^@]+)@(?P<version>[^#]+)(#(?P<member>.+))?")
 
 
 class PartError(Exception):
@@ -44,7 +44,8 @@ class Part:
     """Its name in the directory `parts` beside the scripts."""
 
     url: str
-    """An https address; or the package URL of a file in a wheel, which pip fetches from wherever it is set up to."""
+    """An https address; or the package URL of a wheel, or after `#` of a file in one, which pip fetches from wherever
+    it is set up to."""
 
     sha256: str
     """Checksum of the file."""
@@ -119,8 +120,8 @@ def _download(url: str, sleep: Callable[[float], None]) -> bytes:
     raise PartError(f"{url}: {reason}, after {len(_PAUSES_SECONDS) + 1} attempts")
 
 
-def _from_wheel(*, name: str, version: str, member: str) -> bytes:
-    """A file of a package, by way of pip: it knows this machine's package index, proxy and certificates."""
+def _from_wheel(*, name: str, version: str, member: str | None) -> bytes:
+    """A wheel or a file of one, by way of pip: it knows this machine's package index, proxy and certificates."""
     with tempfile.TemporaryDirectory() as directory:
         done = subprocess.run(
             [
@@ -137,6 +138,8 @@ def _from_wheel(*, name: str, version: str, member: str) -> bytes:
             last = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
             raise PartError(f"pip cannot download {name} {version}: {last}")
         [wheel] = Path(directory).glob("*.whl")
+        if member is None:
+            return wheel.read_bytes()
         try:
             with zipfile.ZipFile(wheel) as packed:
                 return packed.read(member)

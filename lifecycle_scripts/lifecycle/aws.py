@@ -5,8 +5,8 @@ import json
 from lifecycle.errors import CommandError, NotYetError, StepError
 from lifecycle.step import Context
 
-# What will be the same however often it is tried.
-_LASTING = ("AccessDenied", "ResourceNotFoundException", "InvalidRequestException", "ValidationException")
+#: What will be the same however often it is tried.
+LASTING = ("AccessDenied", "ResourceNotFoundException", "InvalidRequestException", "ValidationException")
 
 
 def secret_string(context: Context, arn: str) -> str:
@@ -31,6 +31,6 @@ def secretsmanager(context: Context, *arguments: str) -> str:
     try:
         return context.host.run("aws", "secretsmanager", *arguments, "--region", context.cluster.region)
     except CommandError as error:
-        if any(name in error.errors for name in _LASTING):
+        if any(name in error.errors for name in LASTING):
             raise
         raise NotYetError(f"Secrets Manager does not answer: {error.errors}") from error

@@ -1,6 +1,7 @@
 """What the deployment says of the cluster: `cluster.json`, beside the scripts."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,12 @@ from lifecycle.errors import StepError
 NODE_TYPES = frozenset({"controller", "login", "compute"})
 SLURM_CONFIGURATIONS = ("api", "provisioning_parameters")
 SCHEMA_VERSION = 1
+#: Exporters that a cluster may do without.
+EXPORTERS = frozenset({"dcgm", "fabric", "slurm"})
+
+#: The workspace's endpoint ends with a slash already: with another one, the service knows no such address.
+_REMOTE_WRITE_URL = re.compile(r"https://[^/\s]+(/[^/\s]+)*/api/v1/remote_write")
+_PINNED_IMAGE = re.compile(r"[\w.:/-]+@sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -23,6 +30,10 @@ class InstanceGroup:
     """Whether HyperPod mounts an additional EBS volume at /opt/sagemaker."""
     nvme: bool
     """Whether its instance type has NVMe instance storage."""
+    gpu: bool
+    """Whether its instance type has NVIDIA GPUs."""
+    efa: bool
+    """Whether its instance type has Elastic Fabric Adapters."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +107,18 @@ class Studio:
 
 
 @dataclass(frozen=True)
+class Metrics:
+    """Where every node's metrics go, and where they come from."""
+
+    remote_write_url: str
+    """The workspace's endpoint, followed by `api/v1/remote_write`."""
+    dcgm_image: str | None
+    """Container image of the DCGM exporter with its digest; None means the one that `parts.lock.json` names."""
+    optional: frozenset[str]
+    """Exporters without which a node comes up all the same."""
+
+
+@dataclass(frozen=True)
 class Cluster:
     """All of `cluster.json`."""
 
@@ -115,6 +138,7 @@ class Cluster:
     studio: Studio | None
     failover_topic: str | None
     """ARN of an SNS topic that learns which of two controllers is in charge."""
+    metrics: Metrics | None
 
     @property
     def legacy(self) -> bool:
@@ -160,6 +184,7 @@ def _cluster(content: Mapping[str, Any]) -> Cluster:
     mounts = content.get("mounts", {})
     lustre, openzfs, directory = mounts.get("lustre"), mounts.get("openzfs"), content.get("directory")
     database, studio = content.get("accounting_database"), content.get("studio")
+    metrics = content.get("metrics")
     groups = [
         InstanceGroup(
             name=group["name"],
@@ -167,6 +192,8 @@ def _cluster(content: Mapping[str, Any]) -> Cluster:
             partition=group.get("partition"),
             ebs_volume=group.get("ebs_volume", False),
             nvme=group.get("nvme", False),
+            gpu=group.get("gpu", False),
+            efa=group.get("efa", False),
         )
         for group in content["instance_groups"]
     ]
@@ -206,6 +233,8 @@ def _cluster(content: Mapping[str, Any]) -> Cluster:
             studio["munge_secret_arn"],
         ),
         failover_topic=content.get("failover_topic"),
+        metrics=metrics
+        and Metrics(metrics["remote_write_url"], metrics.get("dcgm_image"), frozenset(metrics.get("optional", ()))),
     )
 
 
@@ -223,3 +252,22 @@ def _check(cluster: Cluster) -> None:
             )
         if (group.node_type == "compute") != (group.partition is not None):
             raise StepError(f"cluster.json: group {group.name} is {group.node_type} with partition {group.partition!r}")
+    if cluster.metrics:
+        _check_metrics(cluster.metrics)
+
+
+def _check_metrics(metrics: Metrics) -> None:
+    if not _REMOTE_WRITE_URL.fullmatch(metrics.remote_write_url):
+        raise StepError(
+            f"cluster.json: metrics.remote_write_url is {metrics.remote_write_url!r}, it may be an https address that "
+            "ends in /api/v1/remote_write, with one slash at a time"
+        )
+    if metrics.dcgm_image is not None and not _PINNED_IMAGE.fullmatch(metrics.dcgm_image):
+        raise StepError(
+            f"cluster.json: metrics.dcgm_image is {metrics.dcgm_image!r}, it may be a container image with its digest "
+            "(…@sha256:…)"
+        )
+    if unknown := sorted(metrics.optional - EXPORTERS):
+        raise StepError(
+            f"cluster.json: metrics.optional has {', '.join(unknown)}, it may have {', '.join(sorted(EXPORTERS))}"
+        )

@@ -10,9 +10,13 @@ class NotYetError(StepError):
 
 
 class CommandError(StepError):
-    """A command exited with something else than 0; `errors` is what it said on standard error."""
+    """A command exited with something else than 0.
 
-    def __init__(self, program: str, exit_code: int, errors: str) -> None:
+    `errors` is what it said on standard error, `output` what it said on standard output.
+    """
+
+    def __init__(self, program: str, exit_code: int, errors: str, output: str = "") -> None:
         self.exit_code = exit_code
         self.errors = errors
+        self.output = output
         super().__init__(f"{program} exited with {exit_code}: {errors}")

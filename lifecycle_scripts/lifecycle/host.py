@@ -1,10 +1,12 @@
 """The machine as the steps see it."""
 
+import http.client
 import os
 import shutil
 import socket
 import subprocess
 import time
+import urllib.request
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -50,6 +52,13 @@ class Host:
         A symbolic link is followed, so that what it names is replaced and the link stays. Without an owner
         the file is root's, as who runs this is.
         """
+        self._replace(path, text.encode("utf-8", "surrogateescape"), mode, owner)
+
+    def copy(self, source: Path, path: str) -> None:
+        """Put a file of the bundle at the path, as `write` does."""
+        self._replace(path, source.read_bytes(), 0o644, None)
+
+    def _replace(self, path: str, content: bytes, mode: int, owner: str | None) -> None:
         target = self.locate(path).resolve()
         target.parent.mkdir(parents=True, exist_ok=True)
         # One fixed name: what a killed run left behind is overwritten by the next, not collected.
@@ -57,8 +66,8 @@ class Host:
         partial.unlink(missing_ok=True)
         # Never readable by more than it is going to be, not for a moment: it may hold a secret.
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:  # noqa: PTH123
-            file.write(text)
+        with open(descriptor, "wb") as file:  # noqa: PTH123
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         if owner not in (None, "root"):
@@ -203,7 +212,7 @@ class Host:
         except OSError as error:
             raise StepError(f"cannot run {command[0]}: {error.strerror}") from error
         if result.returncode != 0:
-            raise CommandError(command[0], result.returncode, result.stderr.strip())
+            raise CommandError(command[0], result.returncode, result.stderr.strip(), result.stdout)
         return result.stdout
 
     def succeeds(self, *command: str, timeout_seconds: float = 60) -> bool:
@@ -227,6 +236,17 @@ class Host:
                 return True
         except OSError:
             return False
+
+    def fetch(self, url: str) -> str | None:
+        """Return what a server of this machine answers; None where there is none, or something is wrong with it."""
+        # Straight there, whatever proxy the environment names.
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(url, timeout=10) as answer:
+                content: bytes = answer.read()
+        except (OSError, http.client.HTTPException):
+            return None
+        return content.decode("utf-8", "replace")
 
     # Time
 

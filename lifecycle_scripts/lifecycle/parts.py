@@ -30,7 +30,7 @@ def find_part(host: Host, name: str) -> Path:
     Raises `MissingPartError` when there is no such part for this machine or when it was not fetched before the
     deployment, `StepError` when the file is another one.
     """
-    part = _locked(host, name)
+    part = locked_part(host, name)
     told = f"part {name} {part['version']}"
     again = f"run `cdk-slurm bundle {name}` (in a checkout `make bundle PARTS={name}`) and deploy again"
     file: Path = host.bundle / "parts" / part["file"]
@@ -47,16 +47,35 @@ def rds_certificates(host: Host) -> str:
     return find_part(host, "rds-ca").read_text(encoding="ascii")
 
 
-def _locked(host: Host, name: str) -> dict[str, Any]:
-    text = host.read_bundled(LOCK)
-    if text is None:
-        raise StepError(f"{LOCK} is missing beside the scripts")
+def locked_part(host: Host, name: str) -> dict[str, Any]:
+    """Return what the lock says of a part for this machine, whether or not it was fetched."""
     architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    for part in json.loads(text)["parts"]:
+    for part in _lock(host)["parts"]:
         if part["name"] == name and part["architecture"] in (_ANY, architecture):
             found: dict[str, Any] = part
             return found
     raise MissingPartError(f"{LOCK} has no part {name} for {architecture} machines: choose an AMI that has it")
+
+
+def is_part(host: Host, path: str, name: str) -> bool:
+    """Return whether what is at a path of the node is the file of a part."""
+    return host.exists(path) and _sha256(host.locate(path)) == locked_part(host, name)["sha256"]
+
+
+def locked_image(host: Host, name: str) -> str:
+    """Return a container image, with its digest, that nodes pull from where it is."""
+    for image in _lock(host)["images"]:
+        if image["name"] == name:
+            return str(image["image"])
+    raise StepError(f"{LOCK} has no image {name}")
+
+
+def _lock(host: Host) -> dict[str, Any]:
+    text = host.read_bundled(LOCK)
+    if text is None:
+        raise StepError(f"{LOCK} is missing beside the scripts")
+    lock: dict[str, Any] = json.loads(text)
+    return lock
 
 
 def _sha256(file: Path) -> str:

@@ -47,6 +47,11 @@ def always(context: Context) -> bool:
     return True
 
 
+def never(context: Context) -> bool:
+    """Do without a step on no cluster."""
+    return False
+
+
 @dataclass(frozen=True)
 class Step:
     """One thing that a node needs.
@@ -68,3 +73,5 @@ class Step:
     waits_for_slurm: bool = False
     """Whether it needs Slurm to be up. In form `api` HyperPod may start Slurm only after the entry script has
     ended, so there such a step is done in the background as soon as it can be."""
+    is_optional: Callable[[Context], bool] = never
+    """Whether the node comes up all the same without it: then its failure is a warning."""

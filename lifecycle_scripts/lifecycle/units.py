@@ -53,11 +53,16 @@ def reload(host: Host) -> None:
     host.run("systemctl", "daemon-reload")
 
 
+def last_words(host: Host, unit: str) -> str:
+    """Return the end of a unit's journal, in one line."""
+    journal = host.run("journalctl", "--no-pager", "--quiet", "--lines=12", "--output=cat", f"--unit={unit}")
+    return " | ".join(journal.split("\n")).strip(" |")
+
+
 def _act(host: Host, action: str, unit: str) -> None:
     # systemd refuses a unit that failed too often in a short time, whatever was mended since.
     host.succeeds("systemctl", "reset-failed", unit)
     try:
         host.run("systemctl", action, unit, timeout_seconds=300)
     except CommandError as error:
-        journal = host.run("journalctl", "--no-pager", "--quiet", "--lines=12", "--output=cat", f"--unit={unit}")
-        raise StepError(f"{unit} does not start: {' | '.join(journal.split(chr(10))).strip(' |')}") from error
+        raise StepError(f"{unit} does not start: {last_words(host, unit)}") from error

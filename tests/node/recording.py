@@ -30,6 +30,20 @@ NodeName=ip-10-0-0-[12-14] State=CLOUD
 PartitionName=dev Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 """
 
+#: What our services tell when they run, by port.
+TOLD = {
+    9100: ("cdk-slurm-node-exporter.service", "node_uname_info 1\n"),
+    9109: ("cdk-slurm-fabric-exporter.service", "fabric_collector_success 1\n"),
+    9341: ("cdk-slurm-slurm-exporter.service", "slurm_up 1.0\n"),
+    9400: ("cdk-slurm-dcgm-exporter.service", "DCGM_FI_DEV_GPU_TEMP 31\n"),
+    9090: (
+        "cdk-slurm-collector.service",
+        "prometheus_agent_active_series 700\n"
+        'prometheus_remote_storage_queue_highest_sent_timestamp_seconds{url="…"} 1.7e+09\n'
+        'prometheus_remote_storage_samples_total{url="…"} 700\n',
+    ),
+}
+
 Failure = Callable[[tuple[str, ...]], bool]
 
 
@@ -48,6 +62,7 @@ class State:
     )
     secrets: dict[str, Any] = field(default_factory=dict)
     owners: dict[str, tuple[int, int]] = field(default_factory=dict)
+    images: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -76,6 +91,10 @@ class RecordingHost(Host):
         if address in self.addresses and local:
             return "active" in self.state.units.get(local, ())
         return (address, port) in self.listening
+
+    def fetch(self, url: str) -> str | None:
+        unit, text = TOLD[int(url.split(":")[2].split("/")[0])]
+        return text if "active" in self._unit(unit) else None
 
     def is_mounted(self, path: str) -> bool:
         return path in self.state.mounts
@@ -245,6 +264,9 @@ class RecordingHost(Host):
         return None
 
     def _aws(self, service: str, command: str, *arguments: str) -> str | None:
+        if (service, command) == ("ecr", "get-login-password"):
+            assert arguments == ("--region", "eu-west-1"), "the registry's, not the cluster's"
+            return "a password of the registry\n"
         assert service == "secretsmanager"
         assert arguments[-2:] == ("--region", "us-west-2")
         arn = arguments[arguments.index("--secret-id") + 1]
@@ -304,6 +326,16 @@ class RecordingHost(Host):
         if program == "openssl" and not self.answers("ldap.example.com", 636):
             self._exit("timeout", 1, "connect:errno=111")
 
+    def _dpkg_deb(self, _option: str, package: str, directory: str) -> None:
+        for name in Path(package).read_text().split():
+            self.write(f"{directory}/{name}", name, mode=0o755)
+
+    def _docker(self, *arguments: str) -> None:
+        if arguments[:2] == ("image", "inspect") and arguments[-1] not in self.state.images:
+            self._exit("docker", 1, f"Error: No such image: {arguments[-1]}")
+        if arguments[0] == "pull":
+            self.state.images.add(arguments[-1])
+
     def _lnetctl(self, *arguments: str) -> str:
         return "net:\n    - net type: tcp\n    - net type: efa\n"
 
@@ -316,15 +348,17 @@ class RecordingHost(Host):
         path.chmod(0o755)
 
     def put_parts(self, **contents: str) -> None:
-        """Have the bundle bring these parts, by name, and no others."""
+        """Have the bundle bring these parts, by name, and no others; images stay."""
         (self.bundle / "parts").mkdir(exist_ok=True)
+        images = json.loads((self.bundle / "parts.lock.json").read_text(encoding="utf-8"))["images"]
         lock = []
         for name, content in contents.items():
             (self.bundle / "parts" / f"{name}.deb").write_text(content, encoding="utf-8")
             digest = hashlib.sha256(content.encode()).hexdigest()
             lock.append({"name": name, "version": "1", "architecture": "any", "file": f"{name}.deb", "sha256": digest})
         (self.bundle / "parts.lock.json").unlink()
-        (self.bundle / "parts.lock.json").write_text(json.dumps({"parts": lock}), encoding="utf-8")
+        content = {"parts": lock, "images": images}
+        (self.bundle / "parts.lock.json").write_text(json.dumps(content), encoding="utf-8")
 
     def snapshot(self) -> dict[str, Any]:
         """Return all of the machine that a second run may not change."""
@@ -344,7 +378,7 @@ def new_host(
     """Return a machine as HyperPod hands it over: its files, users, units and what the AMI has."""
     bundle = directory / "bundle"
     bundle.mkdir(parents=True)
-    for name in ("lifecycle", "parts.lock.json"):
+    for name in ("lifecycle", "exporters", "parts.lock.json"):
         (bundle / name).symlink_to(BUNDLE / name)
     (bundle / "cluster.json").write_text(json.dumps(cluster), encoding="utf-8")
     host = RecordingHost(

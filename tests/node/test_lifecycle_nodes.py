@@ -45,7 +45,7 @@ def group(name: str, node_type: str, **fields: Any) -> dict[str, Any]:
     return {"name": name, "node_type": node_type, "instance_type": "ml.m5.xlarge", "ebs_volume": True} | fields
 
 
-#: A cluster that wants everything.
+#: A cluster that wants everything but metrics.
 CLUSTER = {
     "schema_version": 1,
     "cluster_name": "ml-cluster",
@@ -82,6 +82,12 @@ DATABASE = {
     "accounting_database": {"endpoint": "db.internal", "port": 3306, "name": "acct", "secret_arn": f"{SECRETS}db"}
 }
 API = {"slurm_configuration": "api"}
+WORKSPACE = "https://aps-workspaces.us-west-2.amazonaws.com/workspaces/ws-1"
+IMAGE = f"111122223333.dkr.ecr.eu-west-1.amazonaws.com/nvidia/dcgm-exporter@sha256:{'a' * 64}"
+METRICS = {
+    "metrics": {"remote_write_url": f"{WORKSPACE}/api/v1/remote_write", "dcgm_image": IMAGE, "optional": ["fabric"]},
+    "instance_groups": [*CLUSTER["instance_groups"][:3], CLUSTER["instance_groups"][3] | {"gpu": True}],
+}
 
 KINDS = {
     "everything": CLUSTER,
@@ -90,6 +96,7 @@ KINDS = {
     "api": CLUSTER | API,
     # An AMI that lacks what the deployment brings.
     "bare": CLUSTER | {"directory": None, "studio": None, "restrict_ssh_to_jobs": False},
+    "observed": SMALLEST | METRICS,
 }
 
 
@@ -114,6 +121,8 @@ def machine(tmp_path, monkeypatch):
             as_hyperpod_does(host)
         if kind == "bare":
             bring_parts(host)
+        if "metrics" in cluster:
+            bring_exporters(host)
         return host
 
     return make
@@ -129,6 +138,13 @@ def bring_parts(host: RecordingHost) -> None:
     host.write("/opt/slurm/include/slurm/spank.h", "")
     packages = {"enroot": "a package", "enroot+caps": "a package"}
     host.put_parts(**{"mount-s3": "bin/mount-s3 LICENSE", "pyxis": "Makefile config.c"} | packages)
+
+
+def bring_exporters(host: RecordingHost) -> None:
+    """Have the deployment bring what metrics take, and the AMI tell which job has a GPU."""
+    programs = {"prometheus": "usr/bin/prometheus", "node-exporter": "usr/bin/prometheus-node-exporter"}
+    host.put_parts(**{"prometheus-client": "a wheel"} | programs)
+    host.write("/opt/slurm/etc/prolog.d/700_dcgm_job_map_register.sh", "#!/bin/bash\n")
 
 
 def as_hyperpod_does(host: RecordingHost) -> None:
@@ -173,6 +189,7 @@ DIFFERENT_NODES = [
     *(("api", node) for node in ("controller", "worker")),
     ("database", "controller"),
     *(("bare", node) for node in ("controller", "worker")),
+    *(("observed", node) for node in ("controller", "gpu")),
 ]
 
 
@@ -202,6 +219,16 @@ FOR = {
     "slurm-state": set(),
     "library": {"controller"},
     "background": set(),
+    **dict.fromkeys(("node-exporter", "dcgm-exporter", "fabric-exporter", "slurm-exporter", "collector"), frozenset()),
+}
+#: The same where nothing is wanted but metrics.
+FOR_METRICS = {
+    "library": set(ADDRESSES),
+    "node-exporter": set(ADDRESSES),
+    "dcgm-exporter": {"gpu"},
+    "fabric-exporter": set(ADDRESSES),
+    "slurm-exporter": {"controller"},
+    "collector": set(ADDRESSES),
 }
 
 
@@ -213,6 +240,12 @@ def test_each_step_is_for_the_node_types_that_it_names(machine, node):
     assert done == {step.name for step in STEPS if node in FOR.get(step.name, ADDRESSES)}
 
 
+@pytest.mark.parametrize("node", ADDRESSES)
+def test_metrics_are_of_the_nodes_that_have_what_they_are_about(machine, node):
+    done = {name for name, state in states(run(machine("observed", node))).items() if state == "done"}
+    assert done & FOR_METRICS.keys() == {name for name, nodes in FOR_METRICS.items() if node in nodes}
+
+
 def test_of_the_optional_nothing_is_done_unless_wanted(machine):
     not_wanted = {
         name for name, state in states(run(machine("smallest", "controller"))).items() if state == "not-wanted"
@@ -220,6 +253,7 @@ def test_of_the_optional_nothing_is_done_unless_wanted(machine):
     assert not_wanted == {
         *("mount-lustre", "mount-openzfs", "directory", "slurm-state", "slurm-accounts", "s3-mounts"),
         *("studio-workspace", "munge-secret", "background"),
+        *("node-exporter", "fabric-exporter", "slurm-exporter", "collector"),
     }
 
 

@@ -5,9 +5,11 @@ import copy
 import ipaddress
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -379,6 +381,25 @@ def test_patience_ends(context):
     assert read(context.host, runner.REPORT_FILE)["steps"][0]["error"] == "busy (tried again for 5 s)"
 
 
+def test_what_is_optional_fails_with_a_warning_and_what_comes_after_it_is_done(context):
+    steps = [
+        step("one", failing(StepError("no disk")), is_optional=lambda context: True),
+        step("two", failing(*[NotYetError("busy")] * 99), patience_seconds=2, is_optional=lambda context: True),
+        step("three"),
+    ]
+    assert runner.run(steps, context)
+    report = read(context.host, runner.REPORT_FILE)
+    assert report["state"] == "done"
+    assert states(context) == [("one", "optional-failed"), ("two", "optional-failed"), ("three", "done")]
+    goes_without = "the cluster file calls it optional, so the node goes without"
+    assert [result["warnings"] for result in report["steps"]] == [
+        [f"no disk: {goes_without}"],
+        [f"busy (tried again for 2 s): {goes_without}"],
+        [],
+    ]
+    assert {result["error"] for result in report["steps"]} == {None}
+
+
 def test_the_report_of_a_killed_run_says_how_far_it_came(context):
     with pytest.raises(KeyboardInterrupt):
         runner.run([step("one"), step("two", failing(KeyboardInterrupt()))], context)
@@ -455,6 +476,35 @@ def test_the_own_addresses_are_addresses():
         assert not ipaddress.ip_address(address).is_loopback
 
 
+@pytest.fixture
+def server():
+    """A server of this machine that answers with 200, 500, or not to the end."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(500 if self.path == "/broken" else 200)
+            self.send_header("Content-Length", "9" if self.path == "/cut" else "6")
+            self.end_headers()
+            self.wfile.write("nähe\n".encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    running.server_close()
+
+
+def test_what_a_server_of_this_machine_answers(server, monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert Host().fetch(f"{server}/metrics") == "nähe\n"
+    assert Host().fetch(f"{server}/broken") is None
+    assert Host().fetch(f"{server}/cut") is None
+    assert Host().fetch("http://127.0.0.1:9/metrics") is None
+
+
 def test_sleeping_takes_its_time():
     started = time.monotonic()
     Host().sleep(0.05)
@@ -474,4 +524,8 @@ def test_python_3_10_and_its_standard_library_are_enough(path):
             imported |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom):
             imported.add(node.module or "")
-    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names | {"lifecycle"}
+    allowed = {"lifecycle"}
+    if "exporters" in path.parts:
+        # Their part, which travels in the bundle.
+        allowed |= {"exporters", "prometheus_client"}
+    assert {name.partition(".")[0] for name in imported} <= sys.stdlib_module_names | allowed

@@ -10,7 +10,7 @@ import pytest
 
 from lifecycle.errors import NotYetError, StepError
 from lifecycle.host import Host
-from lifecycle.parts import find_part, rds_certificates
+from lifecycle.parts import find_part, is_part, locked_image, rds_certificates
 
 CONTENT = b"-----BEGIN CERTIFICATE-----\n"
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -27,7 +27,8 @@ LOCK = {
         entry("mount-s3", "amd64"),
         entry("mount-s3", "arm64"),
         entry("enroot", "amd64", sha256="0" * 64),
-    ]
+    ],
+    "images": [{"name": "dcgm-exporter", "image": "registry.example.com/dcgm@sha256:1234"}],
 }
 
 
@@ -54,6 +55,22 @@ def test_a_part_is_found_for_this_kind_of_machine(host, architecture):
 
 def test_the_certificates_of_amazon_rds(host):
     assert rds_certificates(host) == CONTENT.decode()
+
+
+def test_an_image_is_the_one_that_the_lock_names(host):
+    assert locked_image(host, "dcgm-exporter") == "registry.example.com/dcgm@sha256:1234"
+    with pytest.raises(StepError, match=r"parts\.lock\.json has no image other"):
+        locked_image(host, "other")
+
+
+def test_what_is_on_the_node_is_a_part_or_is_not(tmp_path, host):
+    node = Host(root=tmp_path / "root", bundle=host.bundle)
+    assert not is_part(node, "/opt/ca.pem", "rds-ca")
+    node.copy(find_part(node, "rds-ca"), "/opt/ca.pem")
+    assert is_part(node, "/opt/ca.pem", "rds-ca")
+    assert node.mode_of("/opt/ca.pem") == 0o644
+    node.write("/opt/ca.pem", "damaged")
+    assert not is_part(node, "/opt/ca.pem", "rds-ca")
 
 
 def failure(host: Host, name: str) -> str:

@@ -5,6 +5,8 @@ import json
 import os
 import re
 import ssl
+import subprocess
+import sys
 import threading
 import zipfile
 from collections.abc import Iterator
@@ -41,7 +43,7 @@ def test_the_lock_names_each_part_once_for_each_kind_of_machine():
 
 def test_the_lock_says_all_of_every_part_and_nothing_else():
     lock = json.loads((SCRIPTS / "parts.lock.json").read_text("utf-8"))
-    assert set(lock) == {"parts"}
+    assert set(lock) == {"parts", "images"}
     for part in lock["parts"]:
         assert list(part) == [
             "name",
@@ -56,6 +58,9 @@ def test_the_lock_says_all_of_every_part_and_nothing_else():
             "needed_for",
         ]
         assert all(part[field.name] not in ("", None) for field in fields(Part))
+    for image in lock["images"]:
+        assert list(image) == ["name", "version", "image", "verified", "checksum_from", "license", "needed_for"]
+        assert re.fullmatch(r"[\w.:/-]+@sha256:[0-9a-f]{64}", image["image"]), "a tag may name another image tomorrow"
 
 
 @pytest.mark.parametrize("part", LOCKED, ids=NAMES)
@@ -63,7 +68,7 @@ def test_a_part_is_pinned(part):
     assert re.fullmatch(r"[0-9a-f]{64}", part.sha256)
     assert re.fullmatch(r"\d+(\.\d+)+", part.version)
     assert part.version in part.url, "it comes from an address that another version does not have"
-    assert re.match(r"https://|pkg:pypi/.+@.+#.+", part.url)
+    assert re.match(r"https://|pkg:pypi/.+@.+", part.url)
     assert re.fullmatch(r"[\w+][\w.+-]*", part.file)
 
 
@@ -253,6 +258,13 @@ def test_a_file_of_a_wheel_comes_from_the_index_that_pip_is_set_up_for(index, tm
     assert files(tmp_path / "parts") == {"certificates.pem": CONTENT}
 
 
+def test_a_wheel_comes_from_there_as_it_is(index, tmp_path):
+    [wheel] = index.iterdir()
+    url = WHEEL_URL.partition("#")[0]
+    assert fetch(part(url, file=wheel.name, content=wheel.read_bytes()), tmp_path)
+    assert files(tmp_path / "parts") == {wheel.name: wheel.read_bytes()}
+
+
 @pytest.mark.parametrize(
     ("url", "message"),
     [
@@ -287,6 +299,26 @@ def test_the_certificates_of_amazon_rds(tmp_path):
     assert min(ssl.cert_time_to_seconds(one["notAfter"]) for one in trusted) > ssl.cert_time_to_seconds(
         "Jan  1 00:00:00 2050 GMT"
     )
+
+
+def test_the_client_of_prometheus_needs_nothing_else(tmp_path):
+    """The real wheel: Python takes it from where it is, and it asks for no other package."""
+    [locked] = [one for one in LOCKED if one.name == "prometheus-client"]
+    try:
+        fetch(locked, tmp_path)
+    except PartError as error:
+        if "has sha256" in str(error) or os.environ.get("CI"):
+            raise
+        pytest.skip(f"there is no package index: {error}")
+    wheel = tmp_path / "parts" / locked.file
+    script = "import prometheus_client; prometheus_client.make_wsgi_app(); print(prometheus_client.__file__)"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(wheel)!r}); {script}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"{wheel}/prometheus_client/__init__.py"
 
 
 def boto3_regions() -> list[str]:

@@ -28,11 +28,12 @@ def command(context: click.Context, names: tuple[str, ...]) -> None:
     for name in names:
         if name not in known:
             raise click.UsageError(f"there is no part {name}; there are {', '.join(known)}")
+    width = max(map(len, known), default=0)
     failed = left_out = False
     for part in locked:
         if names and part.name not in names:
             continue
-        told = f"{part.name:<12} {part.version:<8} {part.architecture:<6} " + (
+        told = f"{part.name:<{width}} {part.version:<8} {part.architecture:<6} " + (
             "verified    " if part.verified else "unverified  "
         )
         if not names and not part.verified:

@@ -1,18 +1,21 @@
 """The steps, one subject a module, in the order in which they run.
 
 `identify` comes first: what it finds, the others go by. Slurm comes before what a node can do without, and what
-may take long (packages) after what jobs need, but for accounting, which slurmctld must find when it starts.
+may take long (packages) after what jobs need, but for accounting, which slurmctld must find when it starts. Metrics
+come last: what tells how a node does its work is not what it does it with.
 """
 
 from lifecycle.step import Step
 from lifecycle.steps import (
     accounting,
     background,
+    collector,
     containers,
     directory,
     file_systems,
     identify,
     log_rotation,
+    metrics,
     pyxis,
     s3_mounts,
     scratch,
@@ -47,4 +50,9 @@ STEPS: tuple[Step, ...] = (
     studio.WORKSPACE,
     studio.MUNGE_SECRET,
     background.STEP,
+    metrics.NODE_EXPORTER,
+    metrics.DCGM_EXPORTER,
+    metrics.FABRIC_EXPORTER,
+    metrics.SLURM_EXPORTER,
+    collector.STEP,
 )

@@ -1,11 +1,12 @@
 """Keeps what the node needs of the lifecycle when its entry script has ended.
 
-On controllers of the legacy form that is the partition keeper; in form `api` the steps that had to wait for Slurm.
+On controllers of the legacy form that is the partition keeper; in form `api` the steps that had to wait for Slurm; with
+metrics the exporters, on all nodes.
 """
 
-from lifecycle import units
+from lifecycle import parts, units
 from lifecycle.host import File, all_held
-from lifecycle.library import PROGRAM, library_files
+from lifecycle.library import PROGRAM, PROMETHEUS_CLIENT, library_files, wheel
 from lifecycle.runner import BACKGROUND_REPORT_FILE
 from lifecycle.step import Context, Step
 
@@ -19,13 +20,23 @@ _UNIT_FILE = File(
 )
 
 
+def _library_files(context: Context) -> list[File]:
+    return library_files(context.host, exporters=context.cluster.metrics is not None)
+
+
 def _library_is_done(context: Context) -> bool:
-    return all_held(context.host, library_files(context.host))
+    host = context.host
+    return all_held(host, _library_files(context)) and (
+        context.cluster.metrics is None or parts.is_part(host, wheel(host), PROMETHEUS_CLIENT)
+    )
 
 
 def _library_do(context: Context) -> None:
-    for file in library_files(context.host):
-        context.host.put(file)
+    host = context.host
+    for file in _library_files(context):
+        host.put(file)
+    if context.cluster.metrics and not parts.is_part(host, wheel(host), PROMETHEUS_CLIENT):
+        host.copy(parts.find_part(host, PROMETHEUS_CLIENT), wheel(host))
 
 
 LIBRARY = Step(
@@ -33,7 +44,9 @@ LIBRARY = Step(
     summary="keep a copy of these scripts",
     is_done=_library_is_done,
     do=_library_do,
-    is_wanted=lambda context: not context.cluster.legacy or context.node.node_type == "controller",
+    is_wanted=lambda context: (
+        not context.cluster.legacy or context.node.node_type == "controller" or context.cluster.metrics is not None
+    ),
 )
 
 

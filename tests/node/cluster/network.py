@@ -13,6 +13,8 @@ from tests.node.cluster.workplace import Workplace
 
 #: Where nodes reach what is not a node: the package mirror and the AWS services.
 HUB_ADDRESS = "10.78.0.254"
+#: Where a machine of AWS asks about itself.
+METADATA_ADDRESS = "169.254.169.254"
 
 _CLONE_NEWNET = 0x40000000
 _NAMES = map(str, itertools.count())
@@ -33,6 +35,8 @@ class Network:
         self.directory = workplace.directory / self._name
         self.directory.mkdir()
         self._namespace = f"{workplace.name}-{self._name}"
+        self._attached: dict[int, str] = {}
+        self._has_metadata = False
         _ip(f"netns add {self._namespace}")
         for command in (
             "link add bridge type bridge",
@@ -55,8 +59,21 @@ class Network:
         for address in (f"{address_of(host)}/24", *more_addresses):
             _ip(f"-n {name} addr add {address} dev eth0")
         _ip(f"-n {name} link set eth0 up")
+        self._attached[host] = name
+        if self._has_metadata:
+            self._route_to_metadata(name)
         _ip(f"-n {name} link set lo up")
         return Path("/run/netns") / name
+
+    def add_metadata_address(self) -> None:
+        """Have the hub be where machines ask about themselves; before that nobody is."""
+        self._has_metadata = True
+        _ip(f"-n {self._namespace} addr add {METADATA_ADDRESS}/32 dev bridge")
+        for name in self._attached.values():
+            self._route_to_metadata(name)
+
+    def _route_to_metadata(self, name: str) -> None:
+        _ip(f"-n {name} route add {METADATA_ADDRESS}/32 dev eth0")
 
     def kill(self, host: int) -> None:
         """End the programs that were started for a host."""
@@ -65,6 +82,7 @@ class Network:
     def detach(self, host: int) -> None:
         """End the programs that were started for a host, and remove its directory and its namespace."""
         self._workplace.clear(self._name, str(host))
+        self._attached.pop(host, None)
 
     def spawn(self, name: str, *command: str, **options: Any) -> "subprocess.Popen[bytes]":
         """Start a program, under the number of a host or a name."""

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from tests.node.cluster.machine import DEFAULT_PATH, Machine
 from tests.node.cluster.network import Network, address_of
-from tests.node.cluster.services import HOSTS, Backroom, LocalAws, PackageMirror
+from tests.node.cluster.services import HOSTS, Backroom, LocalAws, MetricsWorkspace, PackageMirror
 from tests.node.cluster.tree import Trees, overlaid, run_in
 from tests.node.cluster.workplace import Workplace, mount
 
@@ -74,6 +74,7 @@ class Group:
 
     partition: str | None = None
     instance_type: str = "ml.c5.xlarge"
+    gpu: bool = False
     disks: Mapping[str, int] = field(default_factory=dict)
     """Sizes in MiB of file systems that the platform has mounted, by mount point."""
 
@@ -149,6 +150,11 @@ class Platform:
         """The machine with a database and a directory, booted when first asked for."""
         return Backroom(self.network, self._trees)
 
+    @cached_property
+    def workspace(self) -> MetricsWorkspace:
+        """The workspace that metrics go to, with nothing in it, started when first asked for."""
+        return MetricsWorkspace(self.network)
+
     @property
     def all(self) -> list[Machine]:
         return [machine for machines in self.machines.values() for machine in machines]
@@ -181,6 +187,7 @@ class Platform:
                     "instance_type": group.instance_type,
                     "ebs_volume": "/opt/sagemaker" in group.disks,
                     "nvme": "/opt/dlami/nvme" in group.disks,
+                    "gpu": group.gpu,
                 }
                 | ({"partition": group.partition} if group.partition else {})
                 for group in self.groups

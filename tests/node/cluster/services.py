@@ -1,17 +1,21 @@
-"""What nodes use and are not: a package mirror, AWS, and a machine with a database and a directory."""
+"""What nodes use and are not: a package mirror, AWS, a workspace for metrics, a database and a directory."""
 
+import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import boto3
 
 from tests.node.cluster.machine import Machine
-from tests.node.cluster.network import HUB_ADDRESS, Network, address_of
+from tests.node.cluster.network import HUB_ADDRESS, METADATA_ADDRESS, Network, address_of
 from tests.node.cluster.tree import Trees
+from tests.prometheus_programs import program
 
 REGION = "us-west-2"
 _AWS_PORT = 4566
@@ -27,8 +31,18 @@ DIRECTORY_BIND_DN, DIRECTORY_BIND_PASSWORD = f"cn=reader,{DIRECTORY_BASE_DN}", "
 #: Who is in the directory, with a password.
 DIRECTORY_USER, DIRECTORY_USER_ID, DIRECTORY_USER_PASSWORD = "dora", 30001, "dora-password"
 
+_TESTS = Path(__file__).resolve().parents[2]
+METRICS_ENDPOINT = f"aps-workspaces.{REGION}.amazonaws.com"
+METRICS_WORKSPACE = f"https://{METRICS_ENDPOINT}/workspaces/ws-0123abcd-0123-0123-0123-0123456789ab"
+#: Where Prometheus listens in the hub.
+_PROMETHEUS = "127.0.0.1:9090"
+PROMETHEUS = f"http://{_PROMETHEUS}"
+_RECORDED_PORT = "9191"
+#: What the metadata of a node says its role's credentials are.
+_ROLE = {"AccessKeyId": "ASIAEXAMPLENODEROLE0", "SecretAccessKey": "of/the+node/role", "Token": "of-the-session=="}
+
 #: The name server's answers about what is here.
-HOSTS = f"{address_of(_BACKROOM)} {DATABASE_ENDPOINT} ldap.example.com\n"
+HOSTS = f"{address_of(_BACKROOM)} {DATABASE_ENDPOINT} ldap.example.com\n{HUB_ADDRESS} {METRICS_ENDPOINT}\n"
 
 
 class PackageMirror:
@@ -108,6 +122,112 @@ class LocalAws:
                 return
 
 
+class MetricsWorkspace:
+    """A workspace of Amazon Managed Service for Prometheus, and the metadata that tells nodes of their role.
+
+    Prometheus behind a front that speaks TLS and takes what is signed for the service, and nothing else. Both go on
+    when the front is down.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._directory = network.directory / "metrics"
+        self.ca_certificate = _make_certificates(self._directory, [METRICS_ENDPOINT])
+        """In PEM; nodes trust it as if it were Amazon's, once it is among their authorities."""
+
+        self.url = f"{METRICS_WORKSPACE}/api/v1/remote_write"
+        self._credentials = self._directory / "role.json"
+        self._credentials.write_text(json.dumps(_ROLE), "utf-8")
+        self._configuration: dict[str, Any] = {}
+        self._configure()
+        network.serve(
+            "prometheus",
+            *(str(program("prometheus")), f"--config.file={self._directory}/prometheus.yml"),
+            *("--web.enable-remote-write-receiver", "--web.enable-lifecycle", f"--web.listen-address={_PROMETHEUS}"),
+            f"--storage.tsdb.path={self.data}",
+        )
+        network.add_metadata_address()
+        self._serve("instance_metadata.py", METADATA_ADDRESS)
+        self._wait()
+        self.start()
+
+    def start(self) -> None:
+        listen = (HUB_ADDRESS, f"{self._directory}/server.pem", f"{self._directory}/server.key")
+        self._end = self._serve("metrics_front.py", *listen, METRICS_WORKSPACE, f"http://{_PROMETHEUS}")
+
+    def stop(self) -> None:
+        """Be down: connections are refused."""
+        self._end()
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """Return what an expression has as its value now."""
+        found: list[dict[str, Any]] = self._get("query", query=expression)["result"]
+        return found
+
+    @property
+    def data(self) -> Path:
+        """Where Prometheus keeps what it has."""
+        return self._directory / "data"
+
+    def evaluate(self, rules: str) -> None:
+        """Evaluate alert rules from now on; nobody is told."""
+        (self._directory / "rules.yml").write_text(rules, "utf-8")
+        self._reload(rule_files=["rules.yml"])
+
+    def scrape(self, recorded: str, **labels: str) -> None:
+        """Take in what an exporter once answered, as of one that answers so all the time."""
+        directory = self._directory / "recorded"
+        jobs: list[dict[str, Any]] = self._configuration.setdefault("scrape_configs", [])
+        if not jobs:
+            directory.mkdir()
+            server = (sys.executable, "-m", "http.server", "--bind=127.0.0.1", f"--directory={directory}")
+            self._network.serve("recorded", *server, _RECORDED_PORT)
+        (directory / f"{len(jobs)}.txt").write_text(recorded, "utf-8")
+        target = {"targets": [f"127.0.0.1:{_RECORDED_PORT}"], "labels": labels}
+        job = {"job_name": f"recorded-{len(jobs)}", "metrics_path": f"/{len(jobs)}.txt", "static_configs": [target]}
+        jobs.append(job | {"scrape_interval": "15s"})
+        self._reload()
+
+    def _configure(self, **more: Any) -> None:
+        self._configuration |= more
+        # JSON is YAML.
+        (self._directory / "prometheus.yml").write_text(json.dumps(self._configuration), "utf-8")
+
+    def _reload(self, **more: Any) -> None:
+        self._configure(**more)
+        request = urllib.request.Request(f"http://{_PROMETHEUS}/-/reload", method="POST")
+        with self._network.entered(), urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request):
+            pass
+
+    def refused(self) -> list[str]:
+        """Return why requests were refused, in the words of the front's log."""
+        log = (self._network.directory / "metrics_front.py.log").read_text("utf-8")
+        return [line for line in log.splitlines() if line.startswith("refused")]
+
+    def _get(self, what: str, **parameters: str) -> Any:
+        url = f"http://{_PROMETHEUS}/api/v1/{what}?{urllib.parse.urlencode(parameters)}"
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with self._network.entered(), opener.open(url, timeout=30) as answer:
+            return json.load(answer)["data"]
+
+    def _serve(self, name: str, *arguments: str) -> Callable[[], None]:
+        # -P: beside the script is a `platform` that is not Python's.
+        script = ("-P", str(_TESTS / "node/cluster" / name))
+        return self._network.serve(name, sys.executable, *script, str(self._credentials), *arguments)
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + 30
+        while True:
+            try:
+                self._get("status/buildinfo")
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                return
+
+
 class Backroom:
     """A machine that is no node, with a database and a directory; both speak TLS, neither runs at first.
 
@@ -116,7 +236,8 @@ class Backroom:
 
     def __init__(self, network: Network, trees: Trees) -> None:
         self.machine = Machine(network, _BACKROOM, lowers=[trees.services, trees.base], hosts=HOSTS)
-        self.ca_certificate = _make_certificates(self.machine.root / "etc/ssl/test")
+        names = (DATABASE_ENDPOINT, "ldap.example.com")
+        self.ca_certificate = _make_certificates(self.machine.root / "etc/ssl/test", names)
         """In PEM."""
 
         self.machine.boot()
@@ -199,11 +320,11 @@ gidNumber: {DIRECTORY_USER_ID}
 """
 
 
-def _make_certificates(directory: Path) -> str:
-    """Make a certificate for the names of the backroom, and return that of the authority that signed it."""
+def _make_certificates(directory: Path, server_names: Sequence[str]) -> str:
+    """Make a certificate for these names, and return that of the authority that signed it."""
     directory.mkdir()
     key = "-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
-    names = f"subjectAltName=DNS:{DATABASE_ENDPOINT},DNS:ldap.example.com"
+    names = f"subjectAltName={','.join(f'DNS:{name}' for name in server_names)}"
     for command in (
         f"-x509 {key} -keyout ca.key -out ca.pem -days 2 -subj /CN=ca",
         f"-x509 {key} -CA ca.pem -CAkey ca.key -keyout server.key -out server.pem -days 2 -subj /CN=server"
