@@ -4,11 +4,19 @@ import aws_cdk as cdk
 
 from cdk_slurm.hyperpod import HyperPodCluster
 from cdk_slurm.network import TrainingNetwork
+from cdk_slurm.observability import MetricsWorkspace
 from cdk_slurm.spec import ClusterSpec
 from stacks.storage import StorageParts
 
 
-def add_cluster(stack: cdk.Stack, spec: ClusterSpec, *, network: TrainingNetwork, storage: StorageParts) -> None:
+def add_cluster(
+    stack: cdk.Stack,
+    spec: ClusterSpec,
+    *,
+    network: TrainingNetwork,
+    storage: StorageParts,
+    metrics: MetricsWorkspace | None,
+) -> None:
     """Add a HyperPod cluster."""
     cluster = HyperPodCluster(
         stack,
@@ -23,6 +31,8 @@ def add_cluster(stack: cdk.Stack, spec: ClusterSpec, *, network: TrainingNetwork
         users=spec.users,
         directory=spec.directory,
         studio=spec.studio,
+        metrics=metrics,
+        exporters=spec.observability.exporters if spec.observability else None,
         kms_key_arn=spec.kms_key,
     )
     cdk.CfnOutput(stack, "ClusterName", value=cluster.cluster_name)

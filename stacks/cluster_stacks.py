@@ -10,20 +10,23 @@ from cdk_slurm.spec import (
     AccountingDatabaseConfig,
     ClusterSpec,
     LustreConfig,
+    MetricsWorkspaceConfig,
     NetworkConfig,
     OpenZfsConfig,
 )
 from stacks.cluster import add_cluster
 from stacks.data import add_associations
 from stacks.network import add_network
+from stacks.observability import add_observability
 from stacks.storage import add_storage
 
 
 class ClusterStacks:
-    """The stacks of one cluster file: network, storage, data and cluster.
+    """The stacks of one cluster file: network, storage, data, observability and cluster.
 
     Lifetimes decide the split. Where data is retained, the stack that holds it and the network below
     are protected from deletion: destroying everything takes the cluster and leaves the data standing.
+    Metrics are data: a cluster that is made again finds those of the one before.
     What exists already gets no stack, since one without resources cannot be deployed.
     """
 
@@ -45,7 +48,13 @@ class ClusterStacks:
         if spec.data and spec.data.associations and storage.lustre and storage.bucket:
             data_stack = _stack(scope, spec, "data", "Associations of Lustre and bucket")
             add_associations(data_stack, spec.data, lustre=storage.lustre, bucket=storage.bucket)
-        add_cluster(cluster_stack, spec, network=network, storage=storage)
+        metrics = None
+        if spec.observability:
+            workspace = spec.observability.workspace
+            keep = isinstance(workspace, MetricsWorkspaceConfig) and workspace.removal_policy == "retain"
+            stack = _stack(scope, spec, "observability", "Metrics, dashboards and alerts", termination_protection=keep)
+            metrics = add_observability(stack, spec, spec.observability)
+        add_cluster(cluster_stack, spec, network=network, storage=storage, metrics=metrics)
 
 
 def _stack(scope: Construct, spec: ClusterSpec, part: str, description: str, **kwargs: Any) -> cdk.Stack:

@@ -36,10 +36,12 @@ def promtool(*arguments: object) -> None:
 
 
 @pytest.mark.parametrize("thresholds", ODD_THRESHOLDS)
+@pytest.mark.parametrize("cluster_name", [None, "one"])
 @pytest.mark.parametrize("grafana_url", [None, GRAFANA])
-def test_prometheus_takes_the_rules(tmp_path, thresholds, grafana_url):
+def test_prometheus_takes_the_rules(tmp_path, thresholds, cluster_name, grafana_url):
     rules = tmp_path / "rules.yml"
-    rules.write_text(rule_groups_yaml(AlertThresholds(**thresholds), grafana_url=grafana_url), "utf-8")
+    text = rule_groups_yaml(AlertThresholds(**thresholds), cluster_name=cluster_name, grafana_url=grafana_url)
+    rules.write_text(text, "utf-8")
     promtool("check", "rules", rules)
 
 
@@ -85,10 +87,12 @@ def test_every_alert_has_a_test():
 
 
 def _promtool_test(tmp_path, thresholds, series, promql_checks, alert_checks):
-    rules = rule_groups_yaml(AlertThresholds(**thresholds), grafana_url=GRAFANA)
-    (tmp_path / "rules.yml").write_text(rules, "utf-8")
+    # Each cluster brings its own: had the one's any say over the other, each alert would fire twice.
+    for cluster in ("one", "two"):
+        rules = rule_groups_yaml(AlertThresholds(**thresholds), cluster_name=cluster, grafana_url=GRAFANA)
+        (tmp_path / f"{cluster}.yml").write_text(rules, "utf-8")
     test = {
-        "rule_files": ["rules.yml"],
+        "rule_files": ["one.yml", "two.yml"],
         "evaluation_interval": "30s",
         "tests": [
             {

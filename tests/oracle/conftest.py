@@ -43,6 +43,14 @@ hyperpod:
   restrict_ssh_to_jobs: true
 users: [{name: alice, uid: 10002}]
 studio: {workspace: {path: /fsx/spaces, uid: 10002, gid: 10002}}
+observability:
+  workspace: {retention_days: 1, query_log_retention_days: 7, removal_policy: destroy}
+  alert_emails: [a@example.com, b@example.com]
+  slack: {workspace_id: T07EA123LEP, channel_id: C07EZ1ABC23}
+  grafana: {saml: {metadata_url: "https://idp.example.com/metadata", admin_roles: [admin], editor_roles: [editor]}}
+  repeat_hours: {critical: 0.5, warning: 1.0, info: 120.0}
+  thresholds: {max_gpu_temperature_celsius: 70.0, idle_gpu_hours: 0.5}
+  exporters: {optional: [dcgm, fabric, slurm]}
 tags: {team: speech, "cost centre": "4711"}
 """,
     "existing": """
@@ -63,7 +71,7 @@ data:
   associations: [{path: /, prefix: sets/, imported_file_chunk_size_mib: 2048, import_metadata_on_create: false}]
 hyperpod:
   slurm_config_strategy: Managed
-  compute: [{name: worker, type: ml.c5.large, count: 0, subnet: subnet-0123456789abcdef1}]
+  compute: [{name: worker, type: ml.g5.xlarge, count: 0, subnet: subnet-0123456789abcdef1}]
 directory:
   uri: ldaps://ldap.example.com
   base_dn: dc=example,dc=com
@@ -73,7 +81,13 @@ directory:
     -----BEGIN CERTIFICATE-----
     MIIBAAAA
     -----END CERTIFICATE-----
-""",
+observability:
+  workspace: {existing: ws-0123abcd-0123-0123-0123-0123456789ab}
+  alert_emails: [a@example.com]
+  grafana: {admins: {users: [0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d]}}
+  exporters:
+    dcgm_image: 111122223333.dkr.ecr.us-west-2.amazonaws.com/mirror/dcgm@sha256:DIGEST
+""".replace("DIGEST", "a" * 64),
     "hdd": """
 kind: hyperpod
 name: hdd
@@ -109,6 +123,7 @@ _REFS = {
     "ManagedPolicy": f"arn:aws:iam::{_ACCOUNT}:policy/a-policy",
     "Key": "0123abcd-0123-4567-89ab-0123456789ab",
     "Secret": f"arn:aws:secretsmanager:us-west-2:{_ACCOUNT}:secret:a-secret-AbCdEf",
+    "Topic": f"arn:aws:sns:us-west-2:{_ACCOUNT}:a-topic",
     "SecretTargetAttachment": f"arn:aws:secretsmanager:us-west-2:{_ACCOUNT}:secret:a-secret-AbCdEf",
 }
 # By a resource's type and attribute: what `Fn::GetAtt` gives, ID being the logical id.
@@ -126,6 +141,12 @@ _ATTRIBUTES = {
     "AWS::Lambda::Function.Arn": f"arn:aws:lambda:us-west-2:{_ACCOUNT}:function:a-function",
     "AWS::RDS::DBInstance.Endpoint.Address": "slurm.abcdefghijkl.us-west-2.rds.amazonaws.com",
     "AWS::RDS::DBInstance.Endpoint.Port": "3306",
+    "AWS::APS::Workspace.Arn": f"arn:aws:aps:us-west-2:{_ACCOUNT}:workspace/ws-{_HEX}",
+    "AWS::APS::Workspace.WorkspaceId": f"ws-{_HEX}",
+    "AWS::APS::Workspace.PrometheusEndpoint": f"https://aps-workspaces.us-west-2.amazonaws.com/workspaces/ws-{_HEX}/",
+    "AWS::Grafana::Workspace.Id": "g-0123456789",
+    "AWS::Grafana::Workspace.Endpoint": "g-0123456789.grafana-workspace.us-west-2.amazonaws.com",
+    "AWS::KMS::Key.Arn": f"arn:aws:kms:us-west-2:{_ACCOUNT}:key/0123abcd-0123-4567-89ab-0123456789ab",
     "AWS::SageMaker::Cluster.ClusterArn": f"arn:aws:sagemaker:us-west-2:{_ACCOUNT}:cluster/abcdefghijkl",
 }
 _PSEUDO = {
@@ -173,6 +194,12 @@ class Example:
                 return argument[0].join(self.literal(part, template) for part in argument[1])
             if function == "Fn::Sub":
                 return re.sub(r"\$\{([^}]+)\}", lambda found: self._ref(found[1], template), argument)
+            if function == "Fn::Select":
+                index, parts = argument
+                return self.literal(parts, template)[int(index)]
+            if function == "Fn::Split":
+                delimiter, whole = argument
+                return self.literal(whole, template).split(delimiter)
             if function == "Fn::ImportValue":
                 return self._exported(argument)
             if function.startswith("Fn::"):

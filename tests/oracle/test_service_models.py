@@ -16,6 +16,7 @@ from cdk_slurm import spec
 from cdk_slurm.rules import errors
 from cdk_slurm.rules import service_model as models
 from cdk_slurm.rules.engine import check
+from tests.oracle import observability_requests
 
 
 def literals_of(annotation: Any) -> tuple[Any, ...]:
@@ -69,7 +70,7 @@ DOCUMENTED = [
     ("OpenZfsConfig.record_size_kib", "OpenZFSCreateRootVolumeConfiguration", "RecordSizeKiB"),
 ]
 # Ours, which no service knows.
-OWN = {"ClusterSpec.kind", "HyperPodConfig.slurm_configuration"}
+OWN = {"ClusterSpec.kind", "HyperPodConfig.slurm_configuration", "ExportersConfig.optional"}
 OWN |= {name for name in LITERALS if name.endswith(".removal_policy")}
 
 
@@ -154,6 +155,10 @@ def leaf_problems(service: str, name: str, value: Any, path: str) -> Iterator[tu
         yield path, text
 
 
+#: Without the `:*` that stands for its streams.
+LOG_GROUP = "arn:aws:logs:us-west-2:111122223333:log-group:/aws/vendedlogs/prometheus/c"
+
+
 def create_cluster(properties: dict[str, Any]) -> dict[str, Any]:
     """CloudFormation's names are the API's."""
     return properties
@@ -176,6 +181,7 @@ REQUESTS = [
     ("AWS::SageMaker::Cluster", "sagemaker", "CreateClusterRequest", create_cluster),
     ("AWS::FSx::FileSystem", "fsx", "CreateFileSystemRequest", create_file_system),
     ("AWS::FSx::DataRepositoryAssociation", "fsx", "CreateDataRepositoryAssociationRequest", create_association),
+    *observability_requests.REQUESTS,
 ]
 
 
@@ -183,12 +189,12 @@ def test_the_descriptions_break_no_rule(example):
     assert errors(check(example.described)) == ()
 
 
-@pytest.mark.parametrize(("type_", "service", "shape", "request_of"), REQUESTS, ids=[row[0] for row in REQUESTS])
+@pytest.mark.parametrize(("type_", "service", "shape", "request_of"), REQUESTS, ids=[row[2] for row in REQUESTS])
 def test_the_service_would_accept_what_is_synthesised(example, judge, type_, service, shape, request_of):
     wrong = {
         name: problems
         for name, _, properties in example.resources(type_)
-        if (problems := judge(service, shape, request_of(properties)))
+        if (request := request_of(properties)) is not None and (problems := judge(service, shape, request))
     }
     assert wrong == {}
 
@@ -201,8 +207,26 @@ def test_a_description_becomes_one_cluster_and_its_file_systems(example):
     new = sum(isinstance(one, spec.LustreConfig | spec.OpenZfsConfig) for one in (storage.lustre, storage.openzfs))
     data = example.described.data
     assert number("AWS::SageMaker::Cluster") == 1
+    observed = example.described.observability
+    new_workspace = observed is not None and isinstance(observed.workspace, spec.MetricsWorkspaceConfig)
+    assert number("AWS::APS::Workspace") == new_workspace
+    assert number("AWS::Grafana::Workspace") == (observed is not None and observed.grafana is not None)
+    assert number("AWS::Chatbot::SlackChannelConfiguration") == (observed is not None and observed.slack is not None)
     assert number("AWS::FSx::FileSystem") == new
     assert number("AWS::FSx::DataRepositoryAssociation") == (len(data.associations) if data else 0)
+
+
+@pytest.mark.parametrize(
+    ("service", "shape", "request_", "text"),
+    [
+        ("amp", "CreateLoggingConfigurationRequest", {"logGroupArn": f"{LOG_GROUP}"}, "text of the form"),
+        ("amp", "UpdateWorkspaceConfigurationRequest", {"retentionPeriodInDays": 0}, "allowed: 1 to"),
+        ("amp", "CreateRuleGroupsNamespaceRequest", {"name": "", "data": b""}, "allowed: 1 to 128"),
+        ("grafana", "UpdateWorkspaceAuthenticationRequest", {"authenticationProviders": ["SSO"]}, "AWS_SSO, SAML"),
+    ],
+)
+def test_a_broken_request_about_metrics_is_refused(judge, service, shape, request_, text):
+    assert any(text in problem for problem in judge(service, shape, {"workspaceId": "g-0123456789"} | request_))
 
 
 # A request that passes, and what one change each makes of it: the judges do refuse.

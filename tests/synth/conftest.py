@@ -15,15 +15,27 @@ import pytest
 from cdk_slurm import rules, spec
 from cdk_slurm.hyperpod import HyperPodCluster
 from cdk_slurm.network import TrainingNetwork
+from cdk_slurm.observability import (
+    AlertManager,
+    AlertTopic,
+    ClusterEvents,
+    Dashboards,
+    GrafanaWorkspace,
+    MetricsWorkspace,
+    RuleGroups,
+)
 from cdk_slurm.spec import (
     AssociationConfig,
     ClusterSpec,
     ComputeGroup,
+    GrafanaAccess,
+    GrafanaConfig,
     HyperPodConfig,
     LustreConfig,
     NetworkConfig,
     OpenZfsConfig,
     S3Mount,
+    SlackConfig,
     StudioConfig,
     User,
 )
@@ -57,6 +69,13 @@ _S3 = [
     {"bucket": "someones-sets", "mount": "/sets", "prefix": "text/"},
     {"bucket": "someones-results", "mount": "/results", "read_only": False},
 ]
+_IMAGE = f"111122223333.dkr.ecr.us-west-2.amazonaws.com/mirror/dcgm-exporter@sha256:{'0123456789abcdef' * 4}"
+_ADMIN = "906754c8a1-0a1b2c3d-4e5f-4a6b-8c7d-9e0f1a2b3c4d"
+_OBSERVABILITY = {
+    "alert_emails": ["ml-platform@example.com"],
+    "slack": {"workspace_id": "T07EA123LEP", "channel_id": "C07EZ1ABC23"},
+    "grafana": {"admins": {"users": [_ADMIN]}},
+}
 _EVERYTHING = {
     "network": _SECOND_ZONE,
     "storage": {"lustre": {}, "openzfs": {}, "s3": _S3},
@@ -70,6 +89,7 @@ _EVERYTHING = {
         "bind_secret": "arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf",
     },
     "studio": {},
+    "observability": _OBSERVABILITY,
 }
 
 #: What the examples leave out: what each adds to `SMALLEST`.
@@ -83,6 +103,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "hyperpod": {
             "compute": _COMPUTE,
             "accounting_database": {"removal_policy": "destroy", "multi_az": False},
+        },
+        "observability": _OBSERVABILITY
+        | {
+            "workspace": {"removal_policy": "destroy", "query_log_retention_days": 14},
+            "grafana": {"saml": {"metadata_url": "https://idp.example.com/metadata", "admin_roles": ["admin"]}},
         },
     },
     "kms-key": _EVERYTHING
@@ -111,6 +136,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
                 "port": 3307,
             },
         },
+        "observability": {
+            "workspace": {"existing": "ws-0123abcd-0123-0123-0123-0123456789ab"},
+            "alert_emails": ["ml-platform@example.com"],
+            "grafana": {"admins": {"groups": [_ADMIN]}},
+            "exporters": {"dcgm_image": _IMAGE, "optional": ["dcgm", "fabric"]},
+        },
     },
     "two-zones": {
         "account": "111122223333",
@@ -135,6 +166,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "failover_topic": "arn:aws:sns:us-west-2:111122223333:failover",
         },
     },
+    "alerts-only": {"observability": {"grafana": None, "alert_emails": ["ml-platform@example.com"]}},
     "single-az-database": {
         "network": _SECOND_ZONE,
         "hyperpod": {"compute": _COMPUTE, "accounting_database": {"multi_az": False, "name": "accounting"}},
@@ -279,6 +311,10 @@ class Assembly:
             return argument[0].join(self.text(part) for part in argument[1])
         if function == "Fn::GetAtt":
             return f"${{{'.'.join(argument)}}}"
+        if function == "Fn::Select":
+            index, parts = argument
+            delimiter, whole = parts["Fn::Split"]
+            return self.text(whole).split(delimiter)[int(index)]
         assert function in ("Ref", "Fn::Sub"), value
         return argument if function == "Fn::Sub" else f"${{{argument}}}"
 
@@ -360,6 +396,25 @@ def any_cluster(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+def observed(stack: cdk.Stack) -> MetricsWorkspace:
+    """Adds everything that a cluster is seen with."""
+    metrics = MetricsWorkspace(stack, "Metrics", alias="ml-cluster")
+    slack = SlackConfig(workspace_id="T07EA123LEP", channel_id="C07EZ1ABC23")
+    topic = AlertTopic(stack, "Alerts", name="ml-cluster", emails=["ml-platform@example.com"], slack=slack)
+    AlertManager(stack, "AlertManager", workspace=metrics, topic=topic)
+    grafana = GrafanaWorkspace(
+        stack,
+        "Grafana",
+        name="ml-cluster",
+        metrics=metrics,
+        config=GrafanaConfig(admins=GrafanaAccess(users=(_ADMIN,))),
+    )
+    Dashboards(stack, "Dashboards", grafana=grafana, metrics=metrics)
+    RuleGroups(stack, "Rules", workspace=metrics, cluster_name="ml-cluster", grafana_url=grafana.url)
+    ClusterEvents(stack, "Events", cluster_name="ml-cluster", topic=topic)
+    return metrics
+
+
 @pytest.fixture(scope="session")
 def everything() -> Callable[[cdk.Stack], HyperPodCluster]:
     """Adds all constructs to a stack, as an app of somebody else's does."""
@@ -387,6 +442,7 @@ def everything() -> Callable[[cdk.Stack], HyperPodCluster]:
             s3_mounts=[S3Mount(bucket="someones-results", mount="/results", read_only=False)],
             users=[User(name="alice", uid=10001)],
             studio=StudioConfig(),
+            metrics=observed(stack),
         )
 
     return add

@@ -360,15 +360,19 @@ def test_nodes_learn_what_the_cluster_is(synthesise):
     storage = assembly["storage"]
     lustre = storage.one("AWS::FSx::FileSystem", FileSystemType="LUSTRE").id
     openzfs = storage.one("AWS::FSx::FileSystem", FileSystemType="OPENZFS").id
+    metrics = assembly["observability"].one("AWS::APS::Workspace").id
+    plain = {"gpu": False, "efa": False}
     assert assembly.beside_scripts("cluster.json") == {
         "schema_version": 1,
         "cluster_name": "ml-cluster-gpu",
         "region": "us-west-2",
         "slurm_configuration": "api",
         "instance_groups": [
-            {"name": "controller", "node_type": "controller", "instance_type": "ml.m5.2xlarge"} | VOLUME,
-            {"name": "login", "node_type": "login", "instance_type": "ml.m5.xlarge"} | VOLUME,
-            {"name": "worker", "node_type": "compute", "instance_type": "ml.c5.4xlarge", "partition": "c5"} | VOLUME,
+            {"name": "controller", "node_type": "controller", "instance_type": "ml.m5.2xlarge"} | VOLUME | plain,
+            {"name": "login", "node_type": "login", "instance_type": "ml.m5.xlarge"} | VOLUME | plain,
+            {"name": "worker", "node_type": "compute", "instance_type": "ml.c5.4xlarge", "partition": "c5"}
+            | VOLUME
+            | plain,
             {
                 "name": "gpu-worker",
                 "node_type": "compute",
@@ -376,6 +380,8 @@ def test_nodes_learn_what_the_cluster_is(synthesise):
                 "partition": "g5",
                 "ebs_volume": True,
                 "nvme": True,
+                "gpu": True,
+                "efa": False,
             },
         ],
         "mounts": {
@@ -393,6 +399,7 @@ def test_nodes_learn_what_the_cluster_is(synthesise):
             "workspace": {"path": "/fsx/shared/studio-workspace", "uid": 10001, "gid": 1001},
             "munge_secret_arn": f"${{{assembly['cluster'].one('AWS::SecretsManager::Secret').id}}}",
         },
+        "metrics": {"remote_write_url": f"${{{metrics}.PrometheusEndpoint}}api/v1/remote_write", "optional": []},
     }
 
 

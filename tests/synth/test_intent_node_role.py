@@ -95,9 +95,11 @@ def test_nodes_use_interfaces_and_tag_nothing_else(synthesise):
 
 
 def test_what_nodes_may_do_on_everything_only_describes(synthesise, any_cluster):
+    """But for logging in to a registry, which lets them read nothing yet."""
     for statement in statements(synthesise.example(any_cluster)).values():
+        actions = set(listed(statement["Action"])) - {"ecr:GetAuthorizationToken"}
         if "*" in statement["Resource"]:
-            assert {action.partition(":Describe")[1] for action in listed(statement["Action"])} == {":Describe"}
+            assert {action.partition(":Describe")[1] for action in actions} <= {":Describe"}
 
 
 def test_nodes_see_whether_lustre_is_on_efa(synthesise):
@@ -123,6 +125,59 @@ def test_nodes_read_the_directorys_secret(synthesise):
     read = statements(synthesise(directory=directory))["ReadSecrets"]
     assert (read["Action"], read["Resource"]) == ("secretsmanager:GetSecretValue", [secret])
     assert "ReadSecrets" not in statements(synthesise(directory={"uri": "ldaps://ldap", "base_dn": "dc=x"}))
+
+
+# Metrics
+
+
+def test_nodes_send_metrics_to_the_one_workspace(synthesise):
+    assembly = synthesise.example("hyperpod-cpu")
+    workspace = assembly["observability"].one("AWS::APS::Workspace").id
+    write = statements(assembly)["WriteMetrics"]
+    assert (write["Action"], write["Resource"]) == ("aps:RemoteWrite", [f"${{{workspace}.Arn}}"])
+    assert [sid for sid, one in statements(assembly).items() if "aps:" in str(one["Action"])] == ["WriteMetrics"]
+
+
+def test_nodes_send_metrics_to_a_workspace_that_exists(synthesise):
+    write = statements(synthesise.example("existing"))["WriteMetrics"]
+    arn = "arn:aws:aps:us-west-2:${AWS::AccountId}:workspace/ws-0123abcd-0123-0123-0123-0123456789ab"
+    assert write["Resource"] == [arn]
+
+
+DIGEST = f"sha256:{'0123456789abcdef' * 4}"
+
+
+@pytest.mark.parametrize(
+    ("image", "repository"),
+    [
+        (
+            f"111122223333.dkr.ecr.eu-west-1.amazonaws.com/mirror/dcgm-exporter@{DIGEST}",
+            "arn:aws:ecr:eu-west-1:111122223333:repository/mirror/dcgm-exporter",
+        ),
+        (
+            f"111122223333.dkr.ecr-fips.us-east-1.amazonaws.com/dcgm:4.6.0@{DIGEST}",
+            "arn:aws:ecr:us-east-1:111122223333:repository/dcgm",
+        ),
+    ],
+)
+def test_nodes_pull_an_image_from_a_private_registry(synthesise, image, repository):
+    gpus = WORKER | {"type": "ml.g5.xlarge"}
+    observability = {"alert_emails": ["a@example.com"], "exporters": {"dcgm_image": image}}
+    own = statements(synthesise(hyperpod={"compute": [gpus]}, observability=observability))
+    assert (own["LogInToRegistry"]["Action"], own["LogInToRegistry"]["Resource"]) == (
+        "ecr:GetAuthorizationToken",
+        ["*"],
+    )
+    assert own["PullImage"]["Action"] == ["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    assert own["PullImage"]["Resource"] == [repository]
+
+
+@pytest.mark.parametrize("image", [None, f"nvcr.io/nvidia/k8s/dcgm-exporter@{DIGEST}", f"r.example.com/x@{DIGEST}"])
+def test_nodes_need_no_permission_for_other_images(synthesise, image):
+    gpus = WORKER | {"type": "ml.g5.xlarge"}
+    observability = {"alert_emails": ["a@example.com"], "exporters": {"dcgm_image": image}}
+    own = statements(synthesise(hyperpod={"compute": [gpus]}, observability=observability))
+    assert "ecr:" not in str([one["Action"] for one in own.values()])
 
 
 # What is mounted of buckets
@@ -204,7 +259,10 @@ def test_nodes_decrypt_the_scripts_and_the_secret_that_a_customers_key_encrypts(
 
 
 def allowed(template):
-    """Every statement of a template that allows something."""
+    """Every statement of a template that allows something.
+
+    But for what lets the account's policies say who may use a key, which is that key's to say and nothing else's.
+    """
 
     def walk(value):
         if isinstance(value, dict):
@@ -216,7 +274,12 @@ def allowed(template):
             for item in value:
                 yield from walk(item)
 
-    return walk(template.body)
+    for resource in template.resources.values():
+        for statement in walk(resource.body):
+            if (resource.type, statement["Action"]) == ("AWS::KMS::Key", "kms:*"):
+                assert ":root" in json.dumps(statement["Principal"])
+            else:
+                yield statement
 
 
 def test_nobody_may_do_everything(synthesise, any_cluster):

@@ -52,6 +52,7 @@ def described(**fields):
             {"data": {"associations": ASSOCIATIONS}, "storage": {"lustre": {}}},
             ["network", "storage", "data", "cluster"],
         ),
+        ({"observability": {}}, ["network", "observability", "cluster"]),
     ],
 )
 def test_a_cluster_has_a_stack_for_each_lifetime(synthesise, fields, stacks):
@@ -72,6 +73,10 @@ def test_a_cluster_has_a_stack_for_each_lifetime(synthesise, fields, stacks):
         ({"data": DESTROY}, set()),
         ({"data": {"bucket": "someones-data"}}, set()),
         ({"storage": {"lustre": DESTROY}, "data": DESTROY | {"associations": ASSOCIATIONS}}, set()),
+        # Nothing of metrics stands in the network.
+        ({"observability": {}}, {"observability"}),
+        ({"observability": {"workspace": DESTROY}}, set()),
+        ({"observability": {"workspace": {"existing": "ws-0123abcd"}}}, set()),
     ],
 )
 def test_what_holds_data_is_protected_and_nothing_else(synthesise, fields, protected):
@@ -114,17 +119,30 @@ def test_outputs_have_the_names_that_the_tutorials_consume(synthesise):
     }
 
 
+def test_outputs_tell_where_metrics_dashboards_and_alerts_are(synthesise):
+    assembly = synthesise.example("hyperpod-gpu")
+    template = assembly["observability"]
+    workspace, grafana = template.one("AWS::APS::Workspace"), template.one("AWS::Grafana::Workspace")
+    assert {name: assembly.text(value) for name, value in template.outputs.items()} == {
+        "MetricsWorkspaceId": f"${{{workspace.id}.WorkspaceId}}",
+        "RemoteWriteUrl": f"${{{workspace.id}.PrometheusEndpoint}}api/v1/remote_write",
+        "GrafanaUrl": f"https://${{{grafana.id}.Endpoint}}",
+        "AlertTopicArn": f"${{{template.one('AWS::SNS::Topic').id}}}",
+    }
+
+
 def test_outputs_are_of_what_there_is(synthesise):
     names = {name for template in synthesise().templates.values() for name in template.outputs}
-    assert not names & {"FSxLustreFilesystemId", "FSxORootVolumeId", "S3BucketName"}
+    assert not names & {"FSxLustreFilesystemId", "FSxORootVolumeId", "S3BucketName", "MetricsWorkspaceId"}
+    assert "GrafanaUrl" not in synthesise.example("alerts-only")["observability"].outputs
 
 
 def test_every_stack_carries_the_tags(synthesise):
     """CloudFormation hands a stack's tags to every resource in it that takes tags."""
     assembly = synthesise.example("hyperpod-p5")
     stacks = [a for a in assembly.manifest["artifacts"].values() if a["type"] == "aws:cloudformation:stack"]
-    assert len(stacks) == 4
-    assert [stack["properties"]["tags"] for stack in stacks] == [{"team": "foundation-models"}] * 4
+    assert len(stacks) == 5
+    assert [stack["properties"]["tags"] for stack in stacks] == [{"team": "foundation-models"}] * 5
 
 
 def test_every_stack_says_what_it_is(synthesise, example):

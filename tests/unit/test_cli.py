@@ -470,6 +470,9 @@ hyperpod:
 users: [{name: alice, uid: 10001}]
 directory: {uri: "ldaps://ldap.example.com", base_dn: "dc=example,dc=com"}
 studio: {}
+observability:
+  alert_emails: [ml-platform@example.com]
+  slack: {workspace_id: T07EA123LEP, channel_id: C07EZ1ABC23}
 """,
             "utf-8",
         )
@@ -485,9 +488,32 @@ studio: {}
         assert ["Log in to compute nodes", "only while a job of one's own runs there"] in rows
         assert ["Accounts", "ldaps://ldap.example.com, beside 1 of the file"] in rows
         assert ["Studio workspace", "/fsx/shared/studio-workspace"] in rows
+        assert ["Metrics", "150 days, kept on destroy"] in rows
+        assert ["Dashboards", "for people of IAM Identity Center"] in rows
+        assert ["Alerts", "ml-platform@example.com"] in rows
+        assert ["Slack channel C07EZ1ABC23"] in rows
         assert ["Data: the existing bucket my-data"] in rows
         assert ["/fsx/data", "sets/", "new, changed, deleted", "nothing"] in rows
         assert rows[-1] == ["cdk deploy --all --concurrency 4 -c cluster='large [bold].yaml'"]
+
+    @pytest.mark.parametrize(
+        ("observability", "told"),
+        [
+            (
+                "{workspace: {existing: ws-0123abcd}, grafana: null}",
+                [["Metrics", "the existing workspace ws-0123abcd"], ["Dashboards", "none"], ["Alerts", "to nobody"]],
+            ),
+            (
+                "{workspace: {removal_policy: destroy, retention_days: 7}, "
+                'grafana: {saml: {metadata_url: "https://idp.example.com", admin_roles: [admin]}}}',
+                [["Metrics", "7 days, destroyed on destroy"], ["Dashboards", "for people with SAML"]],
+            ),
+        ],
+    )
+    def test_of_what_a_cluster_is_seen_with(self, assembly: Path, observability: str, told: list[list[str]]) -> None:
+        Path("seen.yaml").write_text(f"{Path('good.yaml').read_text('utf-8')}observability: {observability}\n", "utf-8")
+        rows = self.rows(run("summary", "seen.yaml"))
+        assert [one for one in rows if one in told] == told
 
     @pytest.mark.parametrize("columns", ["80", "120"])
     @pytest.mark.parametrize("example", EXAMPLES, ids=lambda file: file.stem)

@@ -326,7 +326,9 @@ def test_smallest_cluster_is_sound():
     assert check(cluster()) == ()
 
 
-@pytest.mark.parametrize("module", ["cluster", "directory", "hyperpod", "mounts", "network", "studio"])
+@pytest.mark.parametrize(
+    "module", ["cluster", "directory", "grafana", "hyperpod", "mounts", "network", "observability", "studio"]
+)
 def test_every_rule_explains_itself(module):
     for rule in RULES.values():
         if rule.violations.__module__ == f"cdk_slurm.rules.{module}":

@@ -31,8 +31,8 @@ def command(context: click.Context, file: Path, new: Path | None, keep: bool, en
     With NEW, update what FILE describes to what NEW describes, and say of every resource what became of it.
 
     Nothing leaves this machine, and no AWS configuration of yours is read. Exit status: 0 when all went well; 1 when
-    a file breaks a rule, a deployment fails, or the update would replace or delete something that holds data; 2 when
-    a file cannot be read or the local AWS is not installed.
+    a file breaks a rule, a deployment fails, a service would be refused what it does afterwards, or the update would
+    replace or delete something that holds data; 2 when a file cannot be read or the local AWS is not installed.
     """
     clusters = [(one, _sound(context, one)) for one in (file, new) if one]
     specs = [spec for _, spec in clusters]
@@ -75,7 +75,7 @@ def command(context: click.Context, file: Path, new: Path | None, keep: bool, en
 def _rehearse(
     view: "View", aws: "LocalAws", stage: "Stage", clusters: list[tuple[Path, ClusterSpec]], keep: bool
 ) -> bool:
-    """Deploy the first cluster file, update it to the second, destroy; returns whether the update is refused."""
+    """Deploy the first cluster file, update it to the second, destroy; returns whether something is refused."""
     from cdk_slurm.rehearsal import changes_between, describe
 
     (file, spec), *rest = clusters
@@ -85,18 +85,20 @@ def _rehearse(
         stage.bootstrap(assembly)
     with view.following("Deploying"):
         seconds = stage.deploy(assembly)
-    view.stands(describe(aws, spec.name, assembly.templates), seconds)
-    refused = False
+    deployed = describe(aws, spec.name, assembly.templates)
+    view.stands(deployed, seconds)
+    refused = bool(deployed.refusals)
     for new, spec in rest:
         with view.timed(f"Synthesised {new}"):
             successor = stage.synthesise(new)
         before = aws.resources()
         with view.following("Updating"):
             seconds = stage.deploy(successor)
-        view.stands(describe(aws, spec.name, successor.templates), seconds)
+        deployed = describe(aws, spec.name, successor.templates)
+        view.stands(deployed, seconds)
         changes = changes_between(before, aws.resources(), old=assembly.templates, new=successor.templates)
         view.changed(changes, sorted(set(assembly.templates) - set(successor.templates)))
-        refused = any(change.loses_data for change in changes)
+        refused = bool(deployed.refusals) or any(change.loses_data for change in changes)
         assembly = successor
     if not keep:
         unprotected = [stack.name for stack in assembly.stacks if not stack.termination_protection]

@@ -129,6 +129,12 @@ class View:
         print_table(console, "Associations", ("File system", "Directory", "Follows"), deployed.associations)
         print_table(
             console,
+            "Dashboards",
+            ("Folder", "Title", "Id"),
+            [(one.folder, one.title, one.uid) for one in deployed.dashboards],
+        )
+        print_table(
+            console,
             "Outputs",
             ("Stack", "Output", "Value"),
             [(stack, name, value) for stack, outputs in deployed.outputs.items() for name, value in outputs.items()],
@@ -139,6 +145,9 @@ class View:
             ("Stack", "Seconds"),
             [(name, f"{took:.1f}") for name, took in seconds.items()],
         )
+
+        for refusal in deployed.refusals:
+            self._refuse(f"{refusal} (when it does its work, not while it is deployed).")
 
     def changed(self, changes: Sequence[Change], left: Sequence[str]) -> None:
         """What an update did, and whether it may be done."""
@@ -180,6 +189,7 @@ class View:
         own = {name: value for name, value in aws.environment.items() if name.startswith(("AWS_", "NODE_EXTRA"))}
         for name, value in own.items():
             self._console.print(f"  export {name}={shlex.quote(value)}", soft_wrap=True)
+        self._console.print(f"Who answers over TLS has the certificate {aws.certificate}", soft_wrap=True)
         self._console.print(f"To stop it, with all that it started and wrote:\n  kill {aws.pid}", soft_wrap=True)
 
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from cdk_slurm.assembly import Assembly
+from cdk_slurm.cli.observability_view import observability_rows
 from cdk_slurm.cli.tables import Row, plain_console, print_table
 from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.rules.instances import instance_facts
@@ -57,6 +58,8 @@ def _cluster(spec: ClusterSpec) -> Iterator[Row]:
         yield "Accounts", f"{spec.directory.uri}, beside {len(spec.users)} of the file"
     if spec.studio and spec.storage.lustre:
         yield "Studio workspace", spec.studio.workspace.path_on(spec.storage.lustre.mount)
+    if spec.observability:
+        yield from observability_rows(spec.observability)
 
 
 def _instance_groups(spec: ClusterSpec) -> Iterator[Row]:

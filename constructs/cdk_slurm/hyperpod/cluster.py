@@ -15,11 +15,13 @@ from cdk_slurm.hyperpod.munge_secret import MungeSecret
 from cdk_slurm.hyperpod.node_role import NodeRole
 from cdk_slurm.hyperpod.slurm_configuration import cluster_json, provisioning_parameters
 from cdk_slurm.network import TrainingNetwork, existing_subnet
+from cdk_slurm.observability import MetricsWorkspace
 from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.rules.studio import workspace_findings
 from cdk_slurm.spec import (
     ComputeGroup,
     DirectoryConfig,
+    ExportersConfig,
     HyperPodConfig,
     InstanceGroup,
     LustreConfig,
@@ -42,9 +44,10 @@ class HyperPodCluster(Construct):
     """A HyperPod cluster with its node role, lifecycle bucket and lifecycle scripts.
 
     In form `api` (the default) HyperPod sets Slurm up and mounts the file systems, and our scripts run
-    after it; in form `provisioning_parameters` our scripts do it all. Configuration that breaks a rule
-    is an error at synthesis; `studio` without `lustre` raises `ValueError`. Changing counts, adding a
-    group or changing a script updates the cluster in place; another name or network replaces it.
+    after it; in form `provisioning_parameters` our scripts do it all. With `metrics` every node sends its
+    own there, from `exporters`. Configuration that breaks a rule is an error at synthesis; `studio` without
+    `lustre` raises `ValueError`. Changing counts, adding a group or changing a script updates the cluster
+    in place; another name or network replaces it.
 
     https://docs.aws.amazon.com/sagemaker/latest/dg/sagemaker-hyperpod-slurm.html
 
@@ -81,6 +84,8 @@ class HyperPodCluster(Construct):
         users: Sequence[User] = (),
         directory: DirectoryConfig | None = None,
         studio: StudioConfig | None = None,
+        metrics: MetricsWorkspace | None = None,
+        exporters: ExportersConfig | None = None,
         kms_key_arn: str | None = None,
     ) -> None:
         super().__init__(scope, id)
@@ -91,6 +96,8 @@ class HyperPodCluster(Construct):
         if studio:
             report(self, studio)
             self._check_workspace(studio, lustre)
+        exporters = exporters or ExportersConfig()
+        report(self, exporters)
         legacy = config.slurm_configuration == "provisioning_parameters"
         munge_secret = (
             MungeSecret(self, "MungeKey", cluster_name=cluster_name, kms_key_arn=kms_key_arn) if studio else None
@@ -108,6 +115,8 @@ class HyperPodCluster(Construct):
                 accounting_database=accounting_database,
                 studio=studio,
                 munge_secret=munge_secret,
+                metrics=metrics,
+                exporters=exporters,
             )
         }
         if legacy:
@@ -119,7 +128,7 @@ class HyperPodCluster(Construct):
             "Lifecycle",
             cluster_name=cluster_name,
             files=files,
-            parts=_parts(legacy, accounting_database, s3_mounts),
+            parts=_parts(legacy, accounting_database, s3_mounts, metrics),
             kms_key_arn=kms_key_arn,
         )
         subnets = {
@@ -137,6 +146,8 @@ class HyperPodCluster(Construct):
             s3_mounts=s3_mounts,
             munge_secret=munge_secret,
             topic_arn=config.failover_topic,
+            metrics=metrics,
+            image=exporters.dcgm_image if metrics else None,
             kms_key_arn=kms_key_arn,
             volume_kms_key_arn=volume_kms_key_arn,
         )
@@ -306,7 +317,9 @@ def _mounts(
     return mounts
 
 
-def _parts(legacy: bool, database: AccountingDatabase | None, s3_mounts: Sequence[S3Mount]) -> list[str]:
+def _parts(
+    legacy: bool, database: AccountingDatabase | None, s3_mounts: Sequence[S3Mount], metrics: MetricsWorkspace | None
+) -> list[str]:
     """What nodes need of the bundle's parts; in form `api` slurmdbd is HyperPod's."""
     parts = []
     # The endpoint of one that is made here is known at deployment only.
@@ -314,6 +327,8 @@ def _parts(legacy: bool, database: AccountingDatabase | None, s3_mounts: Sequenc
         parts.append("rds-ca")
     if s3_mounts:
         parts.append("mount-s3")
+    if metrics:
+        parts += ["node-exporter", "prometheus", "prometheus-client"]
     return parts
 
 

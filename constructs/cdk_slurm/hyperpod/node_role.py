@@ -1,5 +1,6 @@
 """What a HyperPod node may do in AWS."""
 
+import re
 from collections.abc import Sequence
 
 import aws_cdk as cdk
@@ -10,6 +11,8 @@ from constructs import Construct
 from cdk_slurm.findings import acknowledge, shown
 from cdk_slurm.hyperpod.munge_secret import MungeSecret
 from cdk_slurm.network import TrainingNetwork
+from cdk_slurm.observability import MetricsWorkspace
+from cdk_slurm.rules.observability import registry_and_repository
 from cdk_slurm.spec import S3Mount
 
 _DESCRIBE = (
@@ -21,6 +24,9 @@ _DESCRIBE = (
     # Without it HyperPod's check that Lustre is on EFA is skipped in silence, and Lustre runs on TCP.
     "fsx:DescribeFileSystems",
 )
+
+#: Account and Region of a private registry of Amazon ECR.
+_ECR = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com(?:\.cn)?")
 
 
 class NodeRole(Construct):
@@ -42,6 +48,8 @@ class NodeRole(Construct):
         s3_mounts: Sequence[S3Mount] = (),
         munge_secret: MungeSecret | None = None,
         topic_arn: str | None = None,
+        metrics: MetricsWorkspace | None = None,
+        image: str | None = None,
         kms_key_arn: str | None = None,
         volume_kms_key_arn: str | None = None,
     ) -> None:
@@ -94,6 +102,12 @@ class NodeRole(Construct):
         statements += _mounted(stack, s3_mounts)
         if topic_arn:
             statements.append(iam.PolicyStatement(sid="TellFailover", actions=["sns:Publish"], resources=[topic_arn]))
+        if metrics:
+            statements.append(
+                iam.PolicyStatement(sid="WriteMetrics", actions=["aps:RemoteWrite"], resources=[metrics.workspace_arn])
+            )
+        if image:
+            statements += _image(stack, image)
         if kms_key_arn:
             # The scripts and the secrets are encrypted with it.
             statements.append(iam.PolicyStatement(sid="Decrypt", actions=["kms:Decrypt"], resources=[kms_key_arn]))
@@ -117,7 +131,7 @@ class NodeRole(Construct):
         )
         acknowledge(
             policy,
-            "These actions only describe, and IAM has no resources for them.",
+            "These actions only describe or log in to a registry, and IAM has no resources for them.",
             "AwsSolutions-IAM5[Resource::*]",
         )
         acknowledge(
@@ -161,6 +175,24 @@ def _mounted(stack: cdk.Stack, mounts: Sequence[S3Mount]) -> list[iam.PolicyStat
         actions = ["s3:AbortMultipartUpload", "s3:DeleteObject", "s3:PutObject"]
         statements.append(iam.PolicyStatement(sid="WriteMounted", actions=actions, resources=written))
     return statements
+
+
+def _image(stack: cdk.Stack, image: str) -> list[iam.PolicyStatement]:
+    """https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_id-based-policy-examples.html"""
+    named = registry_and_repository(image)
+    private = named and _ECR.fullmatch(named[0])
+    if not named or not private:
+        return []
+    account, region = private.groups()
+    repository = stack.format_arn(
+        service="ecr", account=account, region=region, resource="repository", resource_name=named[1]
+    )
+    return [
+        iam.PolicyStatement(sid="LogInToRegistry", actions=["ecr:GetAuthorizationToken"], resources=["*"]),
+        iam.PolicyStatement(
+            sid="PullImage", actions=["ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"], resources=[repository]
+        ),
+    ]
 
 
 def _munge_key(secret: MungeSecret, kms_key_arn: str | None) -> list[iam.PolicyStatement]:

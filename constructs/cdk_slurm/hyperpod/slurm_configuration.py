@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from cdk_slurm.hyperpod.munge_secret import MungeSecret
+from cdk_slurm.observability import MetricsWorkspace
 from cdk_slurm.rules.hyperpod import partition_of
-from cdk_slurm.rules.instances import instance_facts
+from cdk_slurm.rules.instances import has_gpus, instance_facts
 from cdk_slurm.spec import (
     ComputeGroup,
     DirectoryConfig,
+    ExportersConfig,
     HyperPodConfig,
     InstanceGroup,
     S3Mount,
@@ -35,6 +37,8 @@ def cluster_json(
     accounting_database: AccountingDatabase | None,
     studio: StudioConfig | None,
     munge_secret: MungeSecret | None,
+    metrics: MetricsWorkspace | None,
+    exporters: ExportersConfig,
 ) -> dict[str, Any]:
     """What the lifecycle scripts know of the cluster; what it has not is left out, not null.
 
@@ -45,7 +49,9 @@ def cluster_json(
         cluster_name=cluster_name,
         region=region,
         slurm_configuration=config.slurm_configuration,
-        instance_groups=[_group(node_type, group, config) for node_type, group in config.groups],
+        instance_groups=[
+            _group(node_type, group, config, exporting=metrics is not None) for node_type, group in config.groups
+        ],
         mounts=_there(
             lustre=lustre
             and {
@@ -89,6 +95,12 @@ def cluster_json(
             user=accounting_database.user,
         ),
         studio=_studio(studio, lustre, munge_secret) if studio and lustre and munge_secret else None,
+        metrics=metrics
+        and _there(
+            remote_write_url=metrics.remote_write_url,
+            dcgm_image=exporters.dcgm_image,
+            optional=list(exporters.optional),
+        ),
     )
 
 
@@ -96,7 +108,7 @@ def _there(**fields: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _group(node_type: NodeType, group: InstanceGroup, config: HyperPodConfig) -> dict[str, Any]:
+def _group(node_type: NodeType, group: InstanceGroup, config: HyperPodConfig, *, exporting: bool) -> dict[str, Any]:
     facts = [instance_facts(one) for one in group.types]
     return _there(
         name=group.name,
@@ -106,6 +118,9 @@ def _group(node_type: NodeType, group: InstanceGroup, config: HyperPodConfig) ->
         ebs_volume=group.ebs_volume_gib is not None,
         # Where HyperPod chooses among types, only what each of them has can be counted on.
         nvme=all(one is not None and one.nvme_gb > 0 for one in facts),
+        # Which exporters run there.
+        gpu=all(map(has_gpus, group.types)) if exporting else None,
+        efa=all(one is not None and one.efa_interfaces > 0 for one in facts) if exporting else None,
     )
 
 

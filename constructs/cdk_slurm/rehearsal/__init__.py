@@ -5,6 +5,7 @@ the user's AWS configuration is read.
 """
 
 from cdk_slurm.rehearsal.changes import DATA_TYPES, Change, changes_between
+from cdk_slurm.rehearsal.dashboards import DeployedDashboard, deployed_dashboards, grafana
 from cdk_slurm.rehearsal.deployed import Deployed, describe
 from cdk_slurm.rehearsal.local_aws import LocalAws, NotInstalledError
 from cdk_slurm.rehearsal.stage import CdkError, Observer, Stage
@@ -14,10 +15,13 @@ __all__ = [
     "CdkError",
     "Change",
     "Deployed",
+    "DeployedDashboard",
     "LocalAws",
     "NotInstalledError",
     "Observer",
     "Stage",
     "changes_between",
+    "deployed_dashboards",
     "describe",
+    "grafana",
 ]

@@ -8,7 +8,13 @@ from cdk_slurm.assembly import KEEPING
 
 #: Types whose resources hold what cannot be made again from a description.
 DATA_TYPES = frozenset(
-    {"AWS::FSx::FileSystem", "AWS::RDS::DBInstance", "AWS::S3::Bucket", "AWS::SecretsManager::Secret"}
+    {
+        "AWS::APS::Workspace",
+        "AWS::FSx::FileSystem",
+        "AWS::RDS::DBInstance",
+        "AWS::S3::Bucket",
+        "AWS::SecretsManager::Secret",
+    }
 )
 
 Action = Literal["created", "updated in place", "replaced", "deleted"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cdk_slurm.rehearsal.dashboards import DeployedDashboard, deployed_dashboards
 from cdk_slurm.rehearsal.local_aws import LocalAws
 
 
@@ -47,12 +48,16 @@ class Deployed:
     associations: tuple[tuple[str, str, str], ...]
     """File system, directory on it, and where in S3 its files come from."""
 
+    dashboards: tuple[DeployedDashboard, ...]
+    refusals: tuple[str, ...]
+    """What services would be refused in their work."""
+
     outputs: dict[str, dict[str, str]]
     """By stack, without those that other stacks import."""
 
 
 def describe(aws: LocalAws, cluster: str, stacks: Iterable[str]) -> Deployed:
-    """Ask SageMaker, FSx, S3 and CloudFormation what stands of a cluster and its stacks."""
+    """Ask SageMaker, FSx, S3, Grafana and CloudFormation what stands of a cluster and its stacks."""
     sagemaker, fsx = aws.client("sagemaker"), aws.client("fsx")
     told = sagemaker.describe_cluster(ClusterName=cluster)
     groups = tuple(
@@ -94,6 +99,8 @@ def describe(aws: LocalAws, cluster: str, stacks: Iterable[str]) -> Deployed:
         file_systems=file_systems,
         buckets=_buckets(aws),
         associations=associations,
+        dashboards=deployed_dashboards(aws),
+        refusals=tuple(aws.refusals()),
         outputs={name: _outputs(aws, name) for name in stacks},
     )
 

@@ -6,6 +6,7 @@ from cdk_slurm.spec import (
     ClusterSpec,
     ExistingAccountingDatabase,
     ExistingLustre,
+    ExistingMetricsWorkspace,
     ExistingNetwork,
     ExistingOpenZfs,
 )
@@ -40,6 +41,9 @@ def what_exists(spec: ClusterSpec) -> tuple[dict[str, Any], list[str]]:
         if names:
             wanted[kind] = list(dict.fromkeys(names))
             ids += wanted[kind]
+    if spec.observability and isinstance(spec.observability.workspace, ExistingMetricsWorkspace):
+        wanted["metrics"] = spec.observability.workspace.existing
+        ids.append(wanted["metrics"])
     if spec.kms_key:
         wanted["kms_key"] = spec.kms_key
         ids.append(spec.kms_key)

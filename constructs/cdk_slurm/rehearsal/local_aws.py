@@ -159,6 +159,16 @@ class LocalAws:
         found: list[dict[str, Any]] = self.ask("resources")
         return found
 
+    def refusals(self) -> list[str]:
+        """What services would be refused in their work, and CloudFormation is not told: alerts that no topic takes."""
+        found: list[str] = self.ask("refusals")
+        return found
+
+    @property
+    def certificate(self) -> Path:
+        """What proves whoever answers over TLS: Grafana in any case, all others where IAM is enforced."""
+        return self.directory / "certificate.pem"
+
     def left_behind(self) -> list[dict[str, Any]]:
         """What CloudFormation made and let go of: as `resources`, without the properties."""
         found: list[dict[str, Any]] = self.ask("left-behind")
@@ -185,13 +195,9 @@ class LocalAws:
             time.sleep(0.02)
         self.url = address.read_text("utf-8")
         self.environment["AWS_ENDPOINT_URL"] = self.url
-        certificate = self.directory / "certificate.pem"
-        if certificate.exists():
-            self.environment |= {
-                "AWS_CA_BUNDLE": str(certificate),
-                "NODE_EXTRA_CA_CERTS": str(certificate),
-                "SSL_CERT_FILE": str(certificate),
-            }
+        if self.url.startswith("https:"):
+            trusting = ("AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE")
+            self.environment |= dict.fromkeys(trusting, str(self.certificate))
         while True:
             try:
                 self.ask("resources")

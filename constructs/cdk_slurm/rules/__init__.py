@@ -1,6 +1,18 @@
 """What must hold of a description: one rule, one id. Pure Python: no CDK, no AWS call."""
 
-from cdk_slurm.rules import cluster, data, directory, hyperpod, lustre, mounts, network, openzfs, studio
+from cdk_slurm.rules import (
+    cluster,
+    data,
+    directory,
+    grafana,
+    hyperpod,
+    lustre,
+    mounts,
+    network,
+    observability,
+    openzfs,
+    studio,
+)
 from cdk_slurm.rules.engine import RULES, Rule, check, errors
 
 __all__ = [
@@ -11,10 +23,12 @@ __all__ = [
     "data",
     "directory",
     "errors",
+    "grafana",
     "hyperpod",
     "lustre",
     "mounts",
     "network",
+    "observability",
     "openzfs",
     "studio",
 ]

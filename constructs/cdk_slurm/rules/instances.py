@@ -5,6 +5,7 @@ and a test says when it no longer agrees with the installed moto.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -32,6 +33,12 @@ def instance_facts(instance_type: str) -> InstanceFacts | None:
     """Facts of an instance type, with or without its prefix `ml.`; None when nothing is known of it."""
     facts = _table().get(instance_type.removeprefix("ml."))
     return None if facts is None else InstanceFacts(**facts)
+
+
+def has_gpus(instance_type: str) -> bool:
+    """Whether instances of a type have GPUs; of one that is newer than the table, its family's letter tells."""
+    facts = instance_facts(instance_type)
+    return facts.gpus > 0 if facts else bool(re.match(r"(ml\.)?(p|gr?)\d", instance_type))
 
 
 @lru_cache(maxsize=1)

@@ -25,7 +25,7 @@ _SHARED = IPv4Network("100.64.0.0/10")
 _NEVER_ASSIGNED = tuple(map(IPv4Network, ("0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/3")))
 _DOCKER = IPv4Network("172.17.0.0/16")
 
-_RETENTION_DAYS = (
+RETENTION_DAYS = (
     *(1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731),
     *(1096, 1827, 2192, 2557, 2922, 3288, 3653),
 )
@@ -140,10 +140,10 @@ def flow_log_retention(config: NetworkConfig) -> Iterator[Violation]:
 
     Take the next longer one.
     """
-    if config.flow_log_retention_days not in _RETENTION_DAYS:
+    if config.flow_log_retention_days not in RETENTION_DAYS:
         yield (
             "flow_log_retention_days",
-            f"found {config.flow_log_retention_days}; allowed: {', '.join(map(str, _RETENTION_DAYS))}",
+            f"found {config.flow_log_retention_days}; allowed: {', '.join(map(str, RETENTION_DAYS))}",
         )
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Tag
 
-from cdk_slurm.spec.model import NEW_OR_EXISTING, Model
+from cdk_slurm.spec.model import NEW_OR_EXISTING, Model, RemovalPolicy
 
 #: An exporter that a cluster may do without.
 OptionalExporter = Literal["dcgm", "fabric", "slurm"]
@@ -18,6 +18,9 @@ class MetricsWorkspaceConfig(Model):
 
     query_log_retention_days: int | None = None
     """How long CloudWatch Logs keeps a log of queries, in days; left out, queries are not logged."""
+
+    removal_policy: RemovalPolicy = "retain"
+    """Whether metrics stay when the stack is deleted."""
 
 
 class ExistingMetricsWorkspace(Model):
