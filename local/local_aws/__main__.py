@@ -42,8 +42,11 @@ def main() -> None:
         # Functions run as processes here: a layer lies beside the function, not in /opt.
         "PYTHONPATH": str(_HERE / "lambda_runtime"),
     }
+    trusted = trusted_certificate(arguments.directory)
     if arguments.enforce_iam:
-        os.environ |= {"AUTH": "true", "USE_SSL": "1", **trusted_certificate(arguments.directory)}
+        os.environ |= {"AUTH": "true", "USE_SSL": "1", **trusted}
+    else:
+        os.environ["SSL_CERT_FILE"] = trusted["SSL_CERT_FILE"]  # functions speak to Grafana over TLS in any case
     serve(tls=arguments.enforce_iam, directory=arguments.directory)
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from ministack.core.responses import get_region
 from ministack.services import ec2, kms, s3, secretsmanager
 
+from local_aws import aps
 from local_aws.client import client
 from local_aws.ec2 import open_to_itself
 from local_aws.fsx import FILE_SYSTEM, attributes_of
@@ -16,7 +17,7 @@ def provide(wanted: dict[str, Any]) -> None:
 
     `wanted` may hold `network` (`vpc`, `cidr`, `subnets` by id with zone and range, `security_group`),
     `lustre` (`id`, `dns_name`, `mount_name`), `openzfs` (`id`, `dns_name`, `root_volume`), `buckets`, `secrets`
-    (their ARNs) and `kms_key` (its ARN).
+    (their ARNs), `kms_key` (its ARN) and `metrics` (a workspace's id).
     """
     if network := wanted.get("network"):
         _vpc(network["vpc"], network["cidr"])
@@ -33,6 +34,10 @@ def provide(wanted: dict[str, Any]) -> None:
         _secret(secret)
     if key := wanted.get("kms_key"):
         _key(key)
+    if metrics := wanted.get("metrics"):
+        attributes = aps.attributes_of(metrics)
+        if WORLD.get(aps.WORKSPACE, attributes["Arn"]) is None:
+            WORLD.add(Resource(aps.WORKSPACE, attributes["Arn"], {}, attributes))
 
 
 def _vpc(id_: str, cidr: str) -> None:

@@ -1,11 +1,13 @@
 """What the lifecycle scripts do with a node's role: as the `cluster.json` beside them says."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from local_aws.aps import workspace_of
 from local_aws.client import client
 from local_aws.permissions import Need
 from local_aws.references import in_bucket
@@ -13,12 +15,17 @@ from local_aws.secretsmanager import secret_named
 
 _CLUSTER = "cluster.json"
 
+#: An image in a private registry of Amazon ECR: account, Region, repository.
+_ECR = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com/([^:@]+)")
+
 
 def node_needs(bucket: str, prefix: str) -> Iterator[Need]:
     """What the scripts of a bundle need. Raises `ValueError` where something that they use does not exist."""
     cluster = _cluster(bucket, prefix)
     for mount in cluster.get("mounts", {}).get("s3", ()):
         yield from _mount_needs(mount)
+    if metrics := cluster.get("metrics"):
+        yield from _metrics_needs(metrics)
     if secret := cluster.get("directory", {}).get("bind_secret_arn"):
         yield from _read_needs(secret)
     if studio := cluster.get("studio"):
@@ -28,6 +35,20 @@ def node_needs(bucket: str, prefix: str) -> Iterator[Need]:
         # https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
         if key := secret_named(secret).get("KmsKeyId"):
             yield Need("kms:GenerateDataKey", key)
+
+
+def _metrics_needs(metrics: dict[str, Any]) -> Iterator[Need]:
+    url = metrics["remote_write_url"]
+    attributes = workspace_of(url).attributes
+    if url != f"{attributes['PrometheusEndpoint']}api/v1/remote_write":
+        raise ValueError(f"metrics would be sent to {url}; {attributes['PrometheusEndpoint']} takes them elsewhere")
+    yield Need("aps:RemoteWrite", attributes["Arn"])
+    if private := _ECR.match(metrics.get("dcgm_image", "")):
+        # https://docs.aws.amazon.com/AmazonECR/latest/userguide/security_iam_id-based-policy-examples.html
+        account, region, repository = private.groups()
+        yield Need("ecr:GetAuthorizationToken")
+        for action in ("BatchGetImage", "GetDownloadUrlForLayer"):
+            yield Need(f"ecr:{action}", f"arn:aws:ecr:{region}:{account}:repository/{repository}")
 
 
 def _cluster(bucket: str, prefix: str) -> dict[str, Any]:

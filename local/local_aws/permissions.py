@@ -42,41 +42,62 @@ def install() -> None:
     lookup = replace(iam, "_lookup_policy", find)
 
 
-def require_role(role_arn: str, *, service: str, needs: Iterable[Need]) -> None:
-    """Raise `ValueError` where a service may not take on a role, or may not do with it what it needs to."""
+def require_role(role_arn: str, *, service: str, needs: Iterable[Need], source_arn: str = "") -> None:
+    """Raise `ValueError` where a service may not take on a role, or may not do with it what it needs to.
+
+    `source_arn` is what the service takes it on for, where it tells.
+    """
     role = role_named(role_arn)
     account, name = get_account_id(), role["RoleName"]
-    if not _trusts(role, service, account):
+    if not _trusts(role, service, account, source_arn):
         raise ValueError(f"{service} is not authorized to assume the role {role_arn}")
     policies = iam_evaluator._gather_role_policies(name, account)
     for need in needs:
-        context = iam_evaluator.EvalContext(
-            principal_arn=f"arn:aws:sts::{account}:assumed-role/{name}/{service}",
-            principal_type="AssumedRole",
-            principal_account=account,
-            action=need.action,
-            resource_arn=need.resource,
-            region=get_region(),
-            service_context={"aws:resourceaccount": account, **{key.lower(): v for key, v in need.context.items()}},
-            principal_keys={"aws:principalaccount": account},
-        )
-        if iam_evaluator.evaluate(context, policies).decision != "Allow":
+        if iam_evaluator.evaluate(_context(name, service, need), policies).decision != "Allow":
             raise ValueError(
                 f"The role {role_arn} is not authorized to perform: {need.action} on resource: {need.resource}"
             )
 
 
-def _trusts(role: Mapping[str, Any], service: str, account: str) -> bool:
+def require_caller(needs: Iterable[Need]) -> None:
+    """Raise `ValueError` where who makes the present request may not do what a service does in his name."""
+    _, _, name = iam_evaluator.caller_arn().partition(":assumed-role/")
+    if not name:
+        return  # the account's root user
+    role = name.partition("/")[0]
+    policies = iam_evaluator._gather_role_policies(role, get_account_id())
+    for need in needs:
+        if iam_evaluator.evaluate(_context(role, "", need), policies).decision != "Allow":
+            raise ValueError(
+                f"The role {role} is not authorized to perform: {need.action} on resource: {need.resource}"
+            )
+
+
+def lets_in(policy: str | Mapping[str, Any], *, service: str, need: Need) -> bool:
+    """Whether a resource's own policy lets a service do something, over TLS and in this account's name."""
+    document = json.loads(policy) if isinstance(policy, str) else policy
+    context = _context("", service, need)
+    effects = {
+        statement["Effect"]
+        for statement in document["Statement"]
+        if _names(statement, service)
+        and iam_evaluator._action_matches(need.action, _listed(statement["Action"]), [])
+        and iam_evaluator._resource_matches(need.resource, _listed(statement["Resource"]), [])
+        and iam_evaluator._conditions_met(statement.get("Condition", {}), context)
+    }
+    return effects == {"Allow"}
+
+
+def _names(statement: Mapping[str, Any], service: str) -> bool:
+    """Whether a statement is about a service: by its name, or as about everybody whom it denies something."""
+    everybody = statement["Effect"] == "Deny" and statement.get("Principal") in ("*", {"AWS": "*"})
+    return everybody or iam_evaluator._service_principal_matches(statement.get("Principal"), service)
+
+
+def _trusts(role: Mapping[str, Any], service: str, account: str, source_arn: str) -> bool:
     """MiniStack's own reading of trust policies knows no services."""
-    context = iam_evaluator.EvalContext(
-        principal_arn=service,
-        principal_type="Service",
-        principal_account=account,
-        action="sts:AssumeRole",
-        resource_arn="*",
-        region=get_region(),
-        service_context={"aws:sourceaccount": account},
-    )
+    source = {"aws:SourceArn": source_arn} if source_arn else {}
+    context = _context("", service, Need("sts:AssumeRole", context=source))
     effects = {
         statement["Effect"]
         for statement in json.loads(role["AssumeRolePolicyDocument"])["Statement"]
@@ -85,6 +106,23 @@ def _trusts(role: Mapping[str, Any], service: str, account: str) -> bool:
         and iam_evaluator._conditions_met(statement.get("Condition", {}), context)
     }
     return effects == {"Allow"}
+
+
+def _context(role: str, service: str, need: Need) -> iam_evaluator.EvalContext:
+    """A request of a role's, for a service where one is named, or of a service itself."""
+    account = get_account_id()
+    told = {"aws:resourceaccount": account} | ({} if role else {"aws:sourceaccount": account})
+    return iam_evaluator.EvalContext(
+        principal_arn=f"arn:aws:sts::{account}:assumed-role/{role}/{service}" if role else service,
+        principal_type="AssumedRole" if role else "Service",
+        principal_account=account,
+        action=need.action,
+        resource_arn=need.resource,
+        region=get_region(),
+        secure_transport=True,
+        service_context=told | {key.lower(): value for key, value in need.context.items()},
+        principal_keys={"aws:principalaccount": account},
+    )
 
 
 def _listed(value: str | list[str]) -> list[str]:

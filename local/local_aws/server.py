@@ -33,7 +33,7 @@ def serve(*, tls: bool, directory: Path) -> None:
     config.accesslog = None
     if tls:
         config.certfile, config.keyfile = os.environ["MINISTACK_SSL_CERT"], os.environ["MINISTACK_SSL_KEY"]
-    application = _application()
+    application = _application(directory)
     (directory / "url.new").write_text(url, "utf-8")
     (directory / "url.new").rename(directory / "url")  # whole, or not there
 
@@ -44,21 +44,48 @@ def serve(*, tls: bool, directory: Path) -> None:
     asyncio.run(hypercorn(application, config, shutdown_trigger=forever))
 
 
-def _application() -> Callable[[Message, Receive, Send], Awaitable[None]]:
+def _application(directory: Path) -> Callable[[Message, Receive, Send], Awaitable[None]]:
     from ministack.app import app as ministack
 
-    from local_aws import api, cloudformation, ec2, existing, fsx, permissions, s3, sagemaker, secretsmanager
+    from local_aws import (
+        api,
+        aps,
+        chatbot,
+        cloudformation,
+        ec2,
+        existing,
+        fsx,
+        functions,
+        grafana,
+        notifications,
+        permissions,
+        refusals,
+        s3,
+        sagemaker,
+        secretsmanager,
+        sns,
+    )
 
+    managed_grafana = grafana.ManagedGrafana(directory)
+    makers: tuple[Any, ...] = (ec2, fsx, sagemaker, aps, chatbot, managed_grafana)
     ec2.install()
     s3.install()
     secretsmanager.install()
+    sns.install()
     permissions.install()
     cloudformation.install(
-        types=ec2.types() | fsx.types() | sagemaker.types(),
-        checks=ec2.checks() | fsx.checks() | sagemaker.checks(),
+        types={name: type_ for part in makers for name, type_ in part.types().items()},
+        checks={name: check for part in (*makers, functions, sns) for name, check in part.checks().items()},
     )
     api.serve("fsx", target_prefix="AWSSimbaAPIService", operations=fsx.operations())
     api.serve("sagemaker", target_prefix="SageMaker", operations=sagemaker.operations())
+    rest_services: tuple[tuple[str, str, Any], ...] = (
+        ("amp", "aps", aps),
+        ("chatbot", "chatbot", chatbot),
+        ("grafana", "grafana", managed_grafana),
+    )
+    for service, scope, part in rest_services:
+        api.serve_rest(service, scope=scope, operations=part.operations(), arn_of=part.arn_of)
     callers: set[str] = set()
 
     def faults(body: Any) -> None:
@@ -66,9 +93,11 @@ def _application() -> Callable[[Message, Receive, Send], Awaitable[None]]:
 
     ways_in: dict[str, Callable[[Any], Any]] = {
         "callers": lambda _: sorted(callers),
+        "event": notifications.tell,
         "existing": existing.provide,
         "faults": faults,
         "left-behind": lambda _: cloudformation.left_behind(),
+        "refusals": lambda _: refusals.refusals(managed_grafana),
         "resources": lambda _: cloudformation.resources(),
     }
 

@@ -6,6 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cdk_slurm.rehearsal import LocalAws
+from tests.deploy import inventory_observability
 
 #: What kind of thing, and its id.
 Thing = tuple[str, str]
@@ -53,6 +54,9 @@ def read_tags(aws: LocalAws, resources: Iterable[dict[str, Any]]) -> dict[str, d
                 found[id_] = aws.client("ec2").describe_addresses(PublicIps=[id_])["Addresses"][0]["Tags"]
             case "AWS::EC2::NatGateway":
                 found[id_] = aws.client("ec2").describe_nat_gateways(NatGatewayIds=[id_])["NatGateways"][0]["Tags"]
+            case "AWS::APS::Workspace":
+                told = aws.client("amp").describe_workspace(workspaceId=id_.rpartition("/")[2])["workspace"]
+                found[id_] = [{"Key": key, "Value": value} for key, value in told["tags"].items()]
             case "AWS::FSx::FileSystem":
                 [told] = aws.client("fsx").describe_file_systems(FileSystemIds=[id_])["FileSystems"]
                 found[id_] = told.get("Tags", [])
@@ -78,6 +82,7 @@ def _own_buckets(aws: LocalAws) -> list[str]:
 
 
 _LISTS: dict[str, Callable[[LocalAws], Iterable[str]]] = {
+    **inventory_observability.LISTS,
     "VPC": _ec2("describe_vpcs", "Vpcs", "VpcId"),
     "subnet": _ec2("describe_subnets", "Subnets", "SubnetId"),
     "security group": _ec2("describe_security_groups", "SecurityGroups", "GroupId"),
@@ -203,6 +208,7 @@ def _exists(service: str, operation: str, key: str, parameter: str, *, one: bool
 
 
 _READERS: dict[str, Reader] = {
+    **inventory_observability.READERS,
     "AWS::CDK::Metadata": lambda *_: True,  # nothing that any service knows
     "AWS::EC2::EIP": _exists("ec2", "describe_addresses", "Addresses", "PublicIps"),
     "AWS::EC2::FlowLog": _exists("ec2", "describe_flow_logs", "FlowLogs", "FlowLogIds"),

@@ -14,7 +14,15 @@ import yaml
 from cdk_slurm import rules, spec
 from cdk_slurm.assembly import Assembly, read_assembly
 from cdk_slurm.hyperpod import lifecycle_bundle
-from cdk_slurm.rehearsal import Change, LocalAws, Stage, changes_between
+from cdk_slurm.rehearsal import (
+    Change,
+    DeployedDashboard,
+    LocalAws,
+    Stage,
+    changes_between,
+    deployed_dashboards,
+    grafana,
+)
 from cdk_slurm.rehearsal.local_aws import CHECKOUT
 from stacks import ClusterStacks
 from tests.deploy.inventory import Thing, everything, missing, read_objects, read_tags
@@ -41,6 +49,13 @@ class Scene:
 
     tags: dict[str, dict[str, str]]
     """Tags of VPCs, addresses and buckets that CloudFormation made, by id."""
+
+    dashboards: tuple[DeployedDashboard, ...]
+    data_sources: dict[str, dict[str, Any]]
+    """Of all Grafana workspaces, by uid."""
+
+    refusals: list[str]
+    """What services would be refused in their work."""
 
     missing: list[str]
     """Resources that no service tells of."""
@@ -81,9 +96,20 @@ def scene(aws: LocalAws, name: str) -> Scene:
         objects=read_objects(aws, uri),
         resources=resources,
         tags=read_tags(aws, resources),
+        dashboards=deployed_dashboards(aws),
+        data_sources=_data_sources(aws),
+        refusals=aws.refusals(),
         missing=missing(aws, resources),
         things=everything(aws),
     )
+
+
+def _data_sources(aws: LocalAws) -> dict[str, dict[str, Any]]:
+    found = {}
+    for workspace in aws.client("grafana").list_workspaces()["workspaces"]:
+        with grafana(aws, workspace["id"]) as own:
+            found |= {one["uid"]: one for one in own.get("/api/datasources")}
+    return found
 
 
 def grown(described: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,6 +135,9 @@ def disposable(described: Mapping[str, Any]) -> dict[str, Any]:
     }
     if "data" in described:
         changed["data"] = described["data"] | gone
+    if "observability" in described:
+        observability = described["observability"] or {}
+        changed["observability"] = observability | {"workspace": observability.get("workspace", {}) | gone}
     hyperpod = described["hyperpod"]
     if "accounting_database" in hyperpod:
         changed["hyperpod"] = hyperpod | {"accounting_database": hyperpod["accounting_database"] | gone}

@@ -114,7 +114,7 @@ def test_the_demo_shows_what_stands_and_leaves_nothing(network_of_its_own, home,
     text, _ = done.communicate(timeout=300)
     assert done.returncode == 0, text
     assert re.search(r"AWS on this machine: http://127\.0\.0\.1:\d+, us-west-2, account 111122223333", text)
-    for stack in ("network", "storage", "data", "cluster"):
+    for stack in ("network", "storage", "data", "observability", "cluster"):
         assert re.search(rf"ml-cluster-{stack} CREATE_COMPLETE +(\d+) of \1 resources", text)
         assert re.search(rf"ml-cluster-{stack} +\d+\.\d", text), "seconds"
     assert re.search(r"worker +Compute +ml\.c5\.4xlarge +2 of 2 +worker +/fsx, /home", text)

@@ -41,6 +41,7 @@ DESCRIBED = {
         "bind_dn": "cn=slurm,dc=example,dc=com",
         "bind_secret": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:ldap-AbCdEf",
     },
+    "observability": {"workspace": {"existing": "ws-0123abcd-0123-0123-0123-0123456789ab"}},
 }
 
 EXISTING = {
@@ -50,6 +51,7 @@ EXISTING = {
     ("security group", "sg-0123456789abcdef0"),
     ("file system", "fs-0123456789abcdef0"),
     ("file system", "fs-0123456789abcdef1"),
+    ("metrics workspace", "ws-0123abcd-0123-0123-0123-0123456789ab"),
     ("bucket", "someones-data"),
     ("bucket", "someones-results"),
     ("secret", "arn:aws:secretsmanager:eu-west-1:111122223333:secret:slurm-AbCdEf"),

@@ -3,6 +3,7 @@
 import json
 from collections import Counter
 
+from cdk_slurm.dashboards import dashboards
 from cdk_slurm.rehearsal import DATA_TYPES
 from cdk_slurm.rehearsal.local_aws import CHECKOUT
 from cdk_slurm.rules.hyperpod import partition_of
@@ -116,6 +117,35 @@ def test_the_bundle_knows_the_real_secret_of_the_munge_key(life: Life, described
         assert secret not in life.kept, "the cluster that is made anew has another key"
 
 
+def test_what_is_described_is_seen(life: Life, described: ClusterSpec):
+    wanted = described.observability
+    kinds = Counter(kind for kind, _ in life.deployed.things)
+    assert (kinds["metrics workspace"], kinds["rules"]) == ((1, 1) if wanted else (0, 0))
+    assert kinds["Grafana"] == (1 if wanted and wanted.grafana else 0)
+    assert kinds["Slack channel"] == (1 if wanted and wanted.slack else 0)
+    addresses = {id_ for kind, id_ in life.deployed.things if kind == "subscription"}
+    assert addresses == set(wanted.alert_emails if wanted else ())
+
+
+def test_dashboards_are_in_grafana_and_read_the_workspace_that_nodes_write_to(life: Life, described: ClusterSpec):
+    for scene in (life.deployed, life.updated, life.again):
+        if not (described.observability and described.observability.grafana):
+            assert scene.dashboards == ()
+            continue
+        assert {one.uid: (one.title, one.folder) for one in scene.dashboards} == {
+            one.uid: (one.title, "Slurm clusters") for one in dashboards()
+        }
+        assert {one.version for one in scene.dashboards} == {1}, "an update that is not about them saves none again"
+        url = scene.data_sources["cdk-slurm-amp"]["url"]
+        assert json.loads(scene.objects["cluster.json"])["metrics"]["remote_write_url"] == f"{url}/api/v1/remote_write"
+
+
+def test_services_can_do_their_work_afterwards(life: Life):
+    """Alert managers and events publish, and Grafana reads."""
+    for scene in (life.deployed, life.updated, life.again):
+        assert scene.refusals == []
+
+
 def test_every_resource_is_read_back_from_its_service(life: Life):
     for scene in (life.deployed, life.updated, life.again):
         assert len(scene.resources) > 20
@@ -151,7 +181,7 @@ def test_destroying_takes_the_cluster_and_leaves_the_data(life: Life, described:
     assert "cluster" not in kept
     assert "association" not in kept
     stacks = {id_.removeprefix(f"{described.name}-") for kind, id_ in life.kept if kind == "stack"}
-    assert stacks == {"network", "storage"}
+    assert stacks == {"network", "storage"} | ({"observability"} if described.observability else set())
 
 
 def test_deploying_again_finds_the_data(life: Life):
@@ -161,6 +191,10 @@ def test_deploying_again_finds_the_data(life: Life):
         for scene in (life.deployed, life.again)
     ]
     assert buckets[0] == buckets[1]
+    metrics = [
+        {id_ for kind, id_ in scene.things if kind == "metrics workspace"} for scene in (life.deployed, life.again)
+    ]
+    assert metrics[0] == metrics[1]
 
 
 def test_what_is_to_go_leaves_nothing(life: Life):

@@ -3,6 +3,7 @@
 One server, and small templates: each test has stacks of its own.
 """
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -537,7 +538,10 @@ def test_it_listens_on_one_port_of_loopback(enforce_iam):
 
 def listening(pid: int) -> list[tuple[str, int]]:
     """Addresses and ports on which a process takes connections, as the kernel tells them."""
-    own = {str(link.readlink()) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    own = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            own.add(str(link.readlink()))
     found = []
     for table in ("tcp", "tcp6"):
         for line in Path(f"/proc/{pid}/net/{table}").read_text("utf-8").splitlines()[1:]:

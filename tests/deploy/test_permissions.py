@@ -6,8 +6,11 @@ AWS, from what the services document (local/local_aws/permissions.py).
 
 import copy
 import json
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -41,6 +44,13 @@ DESCRIBED = {
         "bind_secret": "arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf",
     },
     "studio": {},
+    "observability": {
+        "workspace": {"removal_policy": "destroy"},
+        "alert_emails": ["ml-platform@example.com"],
+        "slack": {"workspace_id": "T07EA123LEP", "channel_id": "C07EZ1ABC23"},
+        "grafana": {"admins": {"users": ["93670dab11-0a1b2c3d-1111-2222-3333-444455556666"]}},
+        "exporters": {"dcgm_image": f"111122223333.dkr.ecr.us-west-2.amazonaws.com/dcgm@sha256:{'0' * 64}"},
+    },
 }
 
 #: What is given and can be taken away without a failure here, and why it is given all the same.
@@ -50,6 +60,9 @@ NOT_SHOWN = {
     # MiniStack's S3 does not ask KMS whether the writer may use the bucket's key.
     ("upload", "kms:Decrypt"),
     ("upload", "kms:GenerateDataKey"),
+    # What IAM Identity Center asks of who gives a role in Grafana is documented for reading only.
+    ("dashboards", "sso:CreateApplicationAssignment"),
+    ("dashboards", "sso:DeleteApplicationAssignment"),
 }
 
 
@@ -157,6 +170,61 @@ def cluster_changed(aws: LocalAws) -> str:
     )
 
 
+def refused(aws: LocalAws) -> str:
+    """What services would be refused when they do their work."""
+    return "\n".join(aws.refusals())
+
+
+def dashboards_installed(aws: LocalAws) -> str:
+    """Have the function remove all there is and install it again, as CloudFormation does; returns why that failed."""
+    properties = resource_of(aws, "Custom::GrafanaDashboards")["properties"]
+    amg, id_ = aws.client("grafana"), properties["WorkspaceId"]
+    off = {"plugins": {"pluginAdminEnabled": False}, "unifiedAlerting": {"enabled": False}}
+    amg.update_workspace_configuration(workspaceId=id_, configuration=json.dumps(off))
+    while amg.describe_workspace(workspaceId=id_)["workspace"]["status"] != "ACTIVE":
+        time.sleep(0.02)
+    with Answers() as answers:
+        for kind in ("Delete", "Create"):
+            event = {
+                "RequestType": kind,
+                "RequestId": kind,
+                "StackId": "arn:aws:cloudformation:us-west-2:111122223333:stack/x/y",
+                "LogicalResourceId": "Again",
+                "PhysicalResourceId": f"{id_}/cdk-slurm",
+                "ResponseURL": answers.url,
+                "ResourceProperties": properties,
+            }
+            aws.client("lambda").invoke(FunctionName=properties["ServiceToken"], Payload=json.dumps(event))
+    return "\n".join(one["Reason"] for one in answers.given if one["Status"] != "SUCCESS")
+
+
+class Answers:
+    """Where a function answers, as CloudFormation's address for it is."""
+
+    def __init__(self) -> None:
+        given: list[dict[str, Any]] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_PUT(self) -> None:
+                given.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None: ...
+
+        self.given = given
+        self._server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+
+    def __enter__(self) -> "Answers":
+        threading.Thread(target=self._server.serve_forever, args=[0.02], daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
 ROLES: dict[str, tuple[str, list[Callable[[LocalAws], str]]]] = {
     "upload": ("LifecycleUploadRole", [made_again("Custom::CDKBucketDeployment")]),
     "closing the default security group": (
@@ -165,6 +233,9 @@ ROLES: dict[str, tuple[str, list[Callable[[LocalAws], str]]]] = {
     ),
     "flow logs": ("FlowLogRole", [made_again("AWS::EC2::FlowLog")]),
     "nodes": ("HyperPodNodeRole", [cluster_changed]),
+    "dashboards": ("DashboardsRole", [dashboards_installed, made_again("AWS::Lambda::Function", "Dashboards")]),
+    "Grafana": ("GrafanaRole", [refused]),
+    "events": ("EventsRole", [refused]),
 }
 
 
@@ -178,7 +249,7 @@ def test_each_permission_of_a_role_is_needed(aws: LocalAws, name: str):
     for policy, document in list(role.policies()):
         for action, less in without(document):
             role.write(policy, less)
-            told = "\n".join(attempt(aws) for attempt in attempts)
+            told = "\n".join(attempt(aws) for attempt in attempts).strip()
             role.write(policy, document)
             taken += 1
             if not told:
@@ -227,6 +298,41 @@ def test_each_permission_to_empty_a_bucket_is_needed(aws: LocalAws):
     assert idle == {one for one in NOT_SHOWN if one[0] == "emptying"}
 
 
+@pytest.mark.parametrize("topic", ["least-alerts", "least-alerts-slack"])
+def test_each_permission_to_publish_alerts_is_needed(aws: LocalAws, topic: str):
+    """They are the topic's own policy, and that of the key that its messages are encrypted with."""
+    sns, kms = aws.client("sns"), aws.client("kms")
+    arn = f"arn:aws:sns:us-west-2:111122223333:{topic}"
+    attributes = sns.get_topic_attributes(TopicArn=arn)["Attributes"]
+    key = attributes["KmsMasterKeyId"]
+
+    def write_topic(document: dict[str, Any]) -> None:
+        sns.set_topic_attributes(TopicArn=arn, AttributeName="Policy", AttributeValue=json.dumps(document))
+
+    def write_key(document: dict[str, Any]) -> None:
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(document))
+
+    key_policy = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+    topic_policy = json.loads(attributes["Policy"])
+    assert aws.refusals() == []
+    taken = 0
+    for policy, write in ((topic_policy, write_topic), (key_policy, write_key)):
+        for action, less in without(policy):
+            write(less)
+            told = refused(aws)
+            write(policy)
+            taken += 1
+            assert is_refusal(told), action
+    assert taken == 5, "two of the topic, two of the key and the account's own of the key"
+    # And it is for one workspace and these topics alone.
+    for policy, write in ((topic_policy, write_topic), (key_policy, write_key)):
+        other = json.dumps(policy).replace(":workspace/ws-", ":workspace/ws-other-").replace(f":{topic}", ":other")
+        write(json.loads(other))
+        assert is_refusal(refused(aws))
+        write(policy)
+    assert aws.refusals() == []
+
+
 @contextmanager
 def bucket_policy(aws: LocalAws, bucket: str, policy: dict[str, Any]) -> Iterator[None]:
     """The function closes the bucket to writers."""
@@ -238,6 +344,7 @@ def test_every_role_and_function_of_ours_is_among_these(aws: LocalAws):
     ours = {one["logical_id"] for one in aws.resources() if one["stack"].startswith("least-")}
     roles = {one for one in ours if one in {r["logical_id"] for r in aws.resources() if r["type"] == "AWS::IAM::Role"}}
     known = [logical_id for logical_id, _ in ROLES.values()] + ["S3AutoDeleteObjectsCustomResourceProviderRole"]
+    known.append("AlertsSlackRole")  # which may do nothing
     assert {one for one in roles if not any(name in one for name in known)} == set()
 
 
