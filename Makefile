@@ -65,7 +65,7 @@ types: setup  ## Types, strict
 	mypy
 
 unit: setup  ## The tests that need no CDK (a minute)
-	pytest -q tests/unit tests/node --ignore-glob='*/test_nodes_*.py'
+	pytest -q tests/unit tests/functions tests/exporters tests/metrics tests/node --ignore-glob='*/test_nodes_*.py'
 
 node-test: local-aws  ## The lifecycle scripts on real systemd nodes with a real Slurm (root, Debian)
 	pytest -q tests/node/test_nodes_*.py

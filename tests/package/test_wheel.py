@@ -87,9 +87,9 @@ def test_the_wheel_holds_the_package_and_its_scripts(wheel: Path):
     package = {name.removeprefix("cdk_slurm/") for name in names if name.startswith("cdk_slurm/")}
     # What was fetched here goes along, and there may be none.
     package = {name for name in package if not name.startswith("lifecycle_scripts/parts/")}
-    ours = files_below(ROOT / "constructs" / "cdk_slurm") | {
-        f"lifecycle_scripts/{name}" for name in files_below(SCRIPTS)
-    }
+    ours = files_below(ROOT / "constructs" / "cdk_slurm")
+    ours |= {f"lifecycle_scripts/{name}" for name in files_below(SCRIPTS)}
+    ours |= {f"functions/{name}" for name in files_below(ROOT / "functions")}
     assert package == ours
     assert {
         "py.typed",
