@@ -68,7 +68,7 @@ unit: setup  ## The tests that need no CDK (a minute)
 	pytest -q tests/unit tests/functions tests/exporters tests/metrics tests/node --ignore-glob='*/test_nodes_*.py'
 
 node-test: local-aws  ## The lifecycle scripts on real systemd nodes with a real Slurm (root, Debian)
-	pytest -q tests/node/test_nodes_*.py
+	pytest -q -n 3 --dist loadfile tests/node/test_nodes_*.py
 
 bench: setup  ## Measure validation and synthesis
 	python benchmarks/run.py

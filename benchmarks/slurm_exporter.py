@@ -18,7 +18,7 @@ from tests.node.cluster.workplace import Workplace, why_impossible
 NODES, JOBS, CHANGES = 1_000, 10_000, 300
 SCRAPES = 7
 LIBRARY = "/usr/local/lib/cdk-slurm"
-STAND_INS = "/root/stand-ins"
+STAND_INS = "/opt/stand-ins"
 
 SLURM_CONF = f"""\
 ClusterName=benchmark

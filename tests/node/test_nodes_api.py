@@ -11,9 +11,7 @@ from tests.node.test_nodes_legacy import (
     GROUPS,
     SCHEDULER,
     changes,
-    expected,
     install,
-    partitions,
     partitions_become_right,
     report,
 )
@@ -113,7 +111,7 @@ def test_partitions_are_hyperpod_s_and_what_differs_is_only_told(started):
     assert partitions_step["warnings"] == ["slurm.conf has no partition cpu, which instance group worker is to have"]
     assert started.controller.read("/opt/slurm/etc/slurm.conf") == wrong
     started.rewrite_slurm_conf()
-    assert partitions(started) == expected(started)
+    assert partitions_become_right(started)
 
 
 def test_a_second_run_changes_nothing(started):

@@ -134,17 +134,6 @@ def arrived(platform: Platform, expression: str) -> list[dict[str, str]]:
 STEPS = ("library", "node-exporter", "dcgm-exporter", "fabric-exporter", "slurm-exporter", "collector")
 
 
-def test_nodes_come_up_with_metrics_before_slurm_is_there(platform):
-    for group in platform.groups:
-        [machine] = platform.machines[group.name]
-        found = report(machine)
-        assert found["state"] == "done"
-        done = {name for name, state in states(machine).items() if name in STEPS and state == "done"}
-        assert done == {"library", "collector", *(f"{job}-exporter" for job in jobs_of(group))}
-        assert [step["warnings"] for step in found["steps"] if step["name"] in STEPS] == [[]] * len(STEPS)
-    assert "\nslurm_up 0.0\n" in asked(platform.controller, 9341)
-
-
 def test_all_of_them_arrive_and_say_whose_they_are(platform):
     expected = sorted(labels(platform), key=lambda one: str(dict(sorted(one.items()))))
 
@@ -217,6 +206,18 @@ def outage(platform):
 
 
 @pytest.mark.usefixtures("outage")
+def test_nodes_come_up_with_metrics_before_slurm_is_there(platform):
+    for group in platform.groups:
+        [machine] = platform.machines[group.name]
+        found = report(machine)
+        assert found["state"] == "done"
+        done = {name for name, state in states(machine).items() if name in STEPS and state == "done"}
+        assert done == {"library", "collector", *(f"{job}-exporter" for job in jobs_of(group))}
+        assert [step["warnings"] for step in found["steps"] if step["name"] in STEPS] == [[]] * len(STEPS)
+    assert "\nslurm_up 0.0\n" in asked(platform.controller, 9341)
+
+
+@pytest.mark.usefixtures("outage")
 def test_slurm_s_metrics_come_when_hyperpod_starts_it(platform):
     # A configuration such as a later Slurm has, which the last test comes back to.
     platform.controller.shell("mv /opt/slurm/bin/scontrol /opt/slurm/bin/real")
@@ -239,6 +240,8 @@ def test_a_second_run_changes_nothing(platform):
         files, units, pids = before
         live = (
             "cdk-slurm-slurm-targets.service",
+            # What waited for Slurm is done about now.
+            "cdk-slurm-background.service",
             "var/lib/private/cdk-slurm-collector",
             "var/lib/cdk-slurm-exporter/state.json",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cdk_slurm.rules import RULES, check
-from cdk_slurm.rules.network import _RETENTION_DAYS
+from cdk_slurm.rules.network import RETENTION_DAYS
 from cdk_slurm.spec import ClusterSpec, ExistingNetwork, NetworkConfig
 
 EXISTING = {"existing": "vpc-01234567", "private_subnet": "subnet-01234567", "security_group": "sg-01234567"}
@@ -279,4 +279,4 @@ def test_retention_periods_are_those_of_cloudformations_schema():
     schemas = Path(find_spec("cfnlint").origin).parent / "data" / "schemas"
     name = json.loads((schemas / "providers" / "us-east-1.json").read_text("utf-8"))["AWS::Logs::LogGroup"]
     schema = json.loads((schemas / "resources" / f"{name}.json").read_text("utf-8"))
-    assert list(_RETENTION_DAYS) == schema["properties"]["RetentionInDays"]["enum"]
+    assert list(RETENTION_DAYS) == schema["properties"]["RetentionInDays"]["enum"]
