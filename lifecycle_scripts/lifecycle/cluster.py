@@ -32,8 +32,6 @@ class InstanceGroup:
     """Whether its instance type has NVMe instance storage."""
     gpu: bool
     """Whether its instance type has NVIDIA GPUs."""
-    efa: bool
-    """Whether its instance type has Elastic Fabric Adapters."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +191,6 @@ def _cluster(content: Mapping[str, Any]) -> Cluster:
             ebs_volume=group.get("ebs_volume", False),
             nvme=group.get("nvme", False),
             gpu=group.get("gpu", False),
-            efa=group.get("efa", False),
         )
         for group in content["instance_groups"]
     ]

@@ -10,13 +10,9 @@ class NotYetError(StepError):
 
 
 class CommandError(StepError):
-    """A command exited with something else than 0.
+    """A command exited with something else than 0; `errors` is what it said on standard error."""
 
-    `errors` is what it said on standard error, `output` what it said on standard output.
-    """
-
-    def __init__(self, program: str, exit_code: int, errors: str, output: str = "") -> None:
+    def __init__(self, program: str, exit_code: int, errors: str) -> None:
         self.exit_code = exit_code
         self.errors = errors
-        self.output = output
         super().__init__(f"{program} exited with {exit_code}: {errors}")

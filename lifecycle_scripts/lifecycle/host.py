@@ -212,7 +212,7 @@ class Host:
         except OSError as error:
             raise StepError(f"cannot run {command[0]}: {error.strerror}") from error
         if result.returncode != 0:
-            raise CommandError(command[0], result.returncode, result.stderr.strip(), result.stdout)
+            raise CommandError(command[0], result.returncode, result.stderr.strip())
         return result.stdout
 
     def succeeds(self, *command: str, timeout_seconds: float = 60) -> bool:

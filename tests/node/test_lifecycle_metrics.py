@@ -131,7 +131,7 @@ def test_a_line_break_in_the_address_is_wrong_too():
 def test_without_metrics_groups_need_not_say_what_they_have():
     cluster = parse_cluster(json.dumps(KINDS["smallest"]))
     assert cluster.metrics is None
-    assert {(group.gpu, group.efa) for group in cluster.instance_groups.values()} == {(False, False)}
+    assert {group.gpu for group in cluster.instance_groups.values()} == {False}
 
 
 # What the collector asks

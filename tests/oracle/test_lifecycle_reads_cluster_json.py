@@ -102,7 +102,6 @@ def test_the_lifecycle_reads_where_metrics_go_and_from_which_exporters(example, 
     for name, group in read.instance_groups.items():
         facts = [instance_facts(one) for one in groups[name]]
         assert group.gpu == (described is not None and all(one.gpus for one in facts))
-        assert group.efa == (described is not None and all(one.efa_interfaces for one in facts))
 
 
 def test_the_lifecycle_reads_as_whom_to_use_the_database(example, read):

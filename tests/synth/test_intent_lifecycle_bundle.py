@@ -361,7 +361,7 @@ def test_nodes_learn_what_the_cluster_is(synthesise):
     lustre = storage.one("AWS::FSx::FileSystem", FileSystemType="LUSTRE").id
     openzfs = storage.one("AWS::FSx::FileSystem", FileSystemType="OPENZFS").id
     metrics = assembly["observability"].one("AWS::APS::Workspace").id
-    plain = {"gpu": False, "efa": False}
+    plain = {"gpu": False}
     assert assembly.beside_scripts("cluster.json") == {
         "schema_version": 1,
         "cluster_name": "ml-cluster-gpu",
@@ -381,7 +381,6 @@ def test_nodes_learn_what_the_cluster_is(synthesise):
                 "ebs_volume": True,
                 "nvme": True,
                 "gpu": True,
-                "efa": False,
             },
         ],
         "mounts": {

@@ -137,32 +137,32 @@ def test_nodes_learn_where_metrics_go_and_what_they_may_do_without(synthesise):
 
 
 @pytest.mark.parametrize(
-    ("type_", "gpu", "efa"),
+    ("type_", "gpu"),
     [
-        ("ml.c5.4xlarge", False, False),
-        ("ml.c5n.18xlarge", False, True),
-        ("ml.g5.xlarge", True, False),
-        ("ml.g5.8xlarge", True, True),
-        ("ml.p5.48xlarge", True, True),
-        ("ml.trn1.32xlarge", False, True),
+        ("ml.c5.4xlarge", False),
+        ("ml.c5n.18xlarge", False),
+        ("ml.g5.xlarge", True),
+        ("ml.g5.8xlarge", True),
+        ("ml.p5.48xlarge", True),
+        ("ml.trn1.32xlarge", False),
         # Not in the table yet.
-        ("ml.p6e-gb200.36xlarge", True, False),
+        ("ml.p6e-gb200.36xlarge", True),
         # HyperPod chooses: what only one of them has cannot be counted on.
-        (["ml.g5.8xlarge", "ml.c5.4xlarge"], False, False),
-        (["ml.g5.8xlarge", "ml.g5.xlarge"], True, False),
+        (["ml.g5.8xlarge", "ml.c5.4xlarge"], False),
+        (["ml.g5.8xlarge", "ml.g5.xlarge"], True),
     ],
 )
-def test_nodes_learn_which_exporters_they_have(synthesise, type_, gpu, efa):
+def test_nodes_learn_which_exporters_they_have(synthesise, type_, gpu):
     group = {"name": "worker", "type": type_, "count": 1}
     assembly = synthesise(hyperpod={"compute": [group]}, observability={"alert_emails": [EMAIL], "grafana": None})
     [worker] = [one for one in assembly.beside_scripts("cluster.json")["instance_groups"] if one["name"] == "worker"]
-    assert (worker["gpu"], worker["efa"]) == (gpu, efa)
+    assert worker["gpu"] == gpu
 
 
 def test_without_observability_nodes_learn_nothing_of_it(synthesise):
     known = synthesise().beside_scripts("cluster.json")
     assert "metrics" not in known
-    assert not any({"gpu", "efa"} & set(group) for group in known["instance_groups"])
+    assert not any("gpu" in group for group in known["instance_groups"])
 
 
 @pytest.mark.parametrize("observability", [None, {"alert_emails": [EMAIL], "grafana": None}])

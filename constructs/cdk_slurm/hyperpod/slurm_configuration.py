@@ -118,9 +118,8 @@ def _group(node_type: NodeType, group: InstanceGroup, config: HyperPodConfig, *,
         ebs_volume=group.ebs_volume_gib is not None,
         # Where HyperPod chooses among types, only what each of them has can be counted on.
         nvme=all(one is not None and one.nvme_gb > 0 for one in facts),
-        # Which exporters run there.
+        # Whether the exporter of GPUs runs there.
         gpu=all(map(has_gpus, group.types)) if exporting else None,
-        efa=all(one is not None and one.efa_interfaces > 0 for one in facts) if exporting else None,
     )
 
 
