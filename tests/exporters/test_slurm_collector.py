@@ -25,8 +25,8 @@ def clock(monkeypatch):
     """The time, which tests set: `now` is the day's, `passed` the seconds since the start."""
     clock = SimpleNamespace(now=0.0, passed=100.0)
     time = SimpleNamespace(time=lambda: clock.now, monotonic=lambda: clock.passed)
-    for module in ("collector", "groups"):
-        monkeypatch.setattr(f"exporters.slurm.{module}.time", time)
+    for module in ("looks", "slurm.collector", "slurm.groups"):
+        monkeypatch.setattr(f"exporters.{module}.time", time)
     return clock
 
 

@@ -9,14 +9,14 @@ import pytest
 import yaml
 
 from cdk_slurm.alerts import SEVERITIES, alerts, rule_groups_yaml
+from cdk_slurm.dashboards import dashboards
 from cdk_slurm.spec import AlertThresholds
 from tests.metrics.alert_cases import CASES, NONE, QUIET, SCRAPES_A_MINUTE, named
 from tests.prometheus_programs import program
 
 GRAFANA = "https://g-0123456789.grafana-workspace.us-west-2.amazonaws.com"
 ALERTS = {alert.name: alert for alert in alerts(AlertThresholds())}
-#: The uids of `cdk_slurm.dashboards`, which this package is below.
-DASHBOARDS = {f"cdk-slurm-{name}" for name in ("overview", "gpu-health", "jobs", "network", "node", "lustre")}
+DASHBOARDS = {dashboard.uid for dashboard in dashboards()}
 #: How much later the second cluster of the same workspace goes through the same.
 LATER_MINUTES = 20
 STEP_MINUTES = 0.5

@@ -1,7 +1,6 @@
 """Looks at Slurm when it is scraped, and tells what it has found."""
 
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +8,8 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from prometheus_client import Metric
-from prometheus_client.registry import Collector
 
+from exporters.looks import Complaint, LookingCollector
 from exporters.slurm import jobs, nodes
 from exporters.slurm.charge import controllers, who_is_in_charge
 from exporters.slurm.groups import Groups
@@ -40,7 +39,7 @@ class Source(Generic[T]):
         self.failures = 0
         self._command, self._parse = command, parse
         self._answered_at: float | None = None
-        self._complaint = ""
+        self._complaint = Complaint(log)
 
     def look(self, host: Host, timeout_seconds: float) -> None:
         """Ask; a failure is counted and leaves what was found before."""
@@ -59,10 +58,7 @@ class Source(Generic[T]):
                 self.answered, self._answered_at = True, time.monotonic()
         self.seconds = time.monotonic() - start
         self.failures += bool(complaint)
-        if bool(complaint) != bool(self._complaint):
-            again = f"{self._command[0]} answers as it should again"
-            log.log(logging.WARNING if complaint else logging.INFO, "%s", complaint or again)
-        self._complaint = complaint
+        self._complaint.tell(complaint, again=f"{self._command[0]} answers as it should again")
 
     @property
     def is_fresh(self) -> bool:
@@ -70,37 +66,25 @@ class Source(Generic[T]):
         return self._answered_at is not None and time.monotonic() - self._answered_at <= MAX_AGE_SECONDS
 
 
-class SlurmCollector(Collector):
+class SlurmCollector(LookingCollector):
     """Metrics of the cluster, from the controller that is in charge of it.
 
-    Scrapes that come together, or within `min_interval_seconds`, share one look. The commands run at once, each for
-    `timeout_seconds` at most.
+    The commands run at once, each for `timeout_seconds` at most.
     """
 
     def __init__(
         self, host: Host, *, state_file: Path, own_name: str, min_interval_seconds: float, timeout_seconds: float
     ) -> None:
-        self._host, self._own_name = host, own_name
-        self._min_interval_seconds, self._timeout_seconds = min_interval_seconds, timeout_seconds
+        super().__init__(min_interval_seconds=min_interval_seconds)
+        self._host, self._own_name, self._timeout_seconds = host, own_name, timeout_seconds
         self._jobs = Source(jobs.COMMAND, jobs.parse)
         self._nodes = Source(nodes.COMMAND, nodes.parse)
         self._groups = Groups(host)
         self._tally = Tally(state_file, now=time.time())
         self._in_charge: bool | None = None
-        self._lock = threading.Lock()
-        self._looked_at: float | None = None
-        self._metrics: list[Metric] = []
 
-    def collect(self) -> Iterable[Metric]:
-        """Return the metrics of the last look, which is made now if the former one is too long ago."""
-        with self._lock:
-            if self._looked_at is None or time.monotonic() - self._looked_at >= self._min_interval_seconds:
-                self._metrics = self._look()
-                # From here, so that a slow slurmctld is not asked all the time.
-                self._looked_at = time.monotonic()
-            return self._metrics
-
-    def _look(self) -> list[Metric]:
+    def look(self) -> Iterable[Metric]:
+        """Ask slurmctld; nothing is told where another controller is in charge."""
         names = controllers(self._host) or [self._own_name]
         with ThreadPoolExecutor(3) as pool:
             asked = pool.submit(who_is_in_charge, self._host, names, timeout_seconds=self._timeout_seconds)
@@ -121,7 +105,7 @@ class SlurmCollector(Collector):
             self._tally.forget_counts()
             return [] if someone else of_sources(self._sources)
         self._groups.refresh(self._nodes.found)
-        return list(self._all())
+        return self._all()
 
     @property
     def _sources(self) -> Mapping[str, "Source[jobs.Job] | Source[nodes.Node]"]:
