@@ -1,5 +1,7 @@
 """The lifecycle's own copy on the node: what goes on running after the entry script, whose directory may go."""
 
+import hashlib
+
 from lifecycle import parts
 from lifecycle.host import File, Host
 
@@ -20,6 +22,15 @@ def library_files(host: Host, *, exporters: bool) -> list[File]:
     names = sorted(path.relative_to(host.bundle).as_posix() for path in paths)
     texts = {name: host.read_bundled(name) for name in ("cluster.json", parts.LOCK, *names)}
     return [File(f"{LIBRARY}/{name}", text) for name, text in texts.items() if text is not None]
+
+
+def scripts_digest(host: Host) -> str:
+    """Return what is another text when a script is: a program that runs has what it was started with."""
+    digest = hashlib.sha256()
+    for file in library_files(host, exporters=True):
+        if file.path.endswith(".py"):
+            digest.update(f"{file.path}\0{file.text}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
 
 
 def wheel(host: Host) -> str:

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import shlex
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -253,6 +254,20 @@ def test_another_version_is_unpacked_beside_the_former_and_only_its_service_star
     assert restarted(host) == ["cdk-slurm-node-exporter.service"]
     [program] = unit(host, "node-exporter")["ExecStart"]
     assert program.startswith("/usr/local/lib/cdk-slurm-programs/node-exporter-2/usr/bin/prometheus-node-exporter ")
+
+
+def test_other_scripts_start_our_own_exporters_anew_and_nothing_else(machine):
+    host = machine("controller")
+    run(host)
+    exporters = host.bundle / "exporters"
+    original = exporters.resolve()
+    exporters.unlink()
+    shutil.copytree(original, exporters)
+    (exporters / "looks.py").write_text("# Mended.\n", "utf-8")
+    assert errors(run(host)) == []
+    assert restarted(host) == ["cdk-slurm-fabric-exporter.service", "cdk-slurm-slurm-exporter.service"]
+    assert errors(run(host)) == []
+    assert restarted(host) == []
 
 
 def test_another_workspace_starts_only_the_collector_anew(machine):

@@ -8,7 +8,7 @@ from lifecycle import images, parts, programs, units
 from lifecycle.cluster import Metrics
 from lifecycle.errors import NotYetError, StepError
 from lifecycle.host import File, all_held
-from lifecycle.library import LIBRARY, PROGRAM, wheel
+from lifecycle.library import LIBRARY, PROGRAM, scripts_digest, wheel
 from lifecycle.services import HARDENING, Service
 from lifecycle.slurm_targets import EXPORTER_PORT
 from lifecycle.step import COMPUTE, CONTROLLER, Context, Step
@@ -173,7 +173,8 @@ DCGM_EXPORTER = Step(
 def _own_unit(context: Context, description: str, module: str, rights: str, *, after: str = "network.target") -> str:
     path = f"{LIBRARY}:{wheel(context.host)}"
     return (
-        f"{_unit(description, after=after)}"
+        # With it the unit changes when the scripts do, and is started anew.
+        f"# Of scripts {scripts_digest(context.host)[:16]}\n{_unit(description, after=after)}"
         f"Environment=PYTHONPATH={path} PATH=/opt/slurm/bin:/usr/bin:/bin\n"
         f"ExecStart=/usr/bin/python3 -B -m exporters.{module}\n{rights}{_SERVICE}{HARDENING}PrivateTmp=yes\n{_INSTALL}"
     )
