@@ -2,64 +2,58 @@
 
 import fcntl
 import functools
-import hashlib
 import os
 import platform
 import re
 import shutil
 import subprocess
-import time
-import urllib.error
-import urllib.request
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-_PAUSES_SECONDS = (1, 2, 4)
-_TIMEOUT_SECONDS = 60
+from cdk_slurm.parts import Part, PartError, fetch, lifecycle_scripts, locked_parts
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Package:
-    folder: str
-    name: str
-    #: Checksum by Debian's name of the architecture.
-    sha256: dict[str, str]
+def _only_for_tests(name: str, folder: str, version: str, sha256: str) -> Part:
+    file = f"{name}_{version}_amd64.deb"
+    return Part(
+        name=name,
+        version=version,
+        architecture="amd64",
+        file=file,
+        url=f"https://snapshot.debian.org/archive/debian/20261101T000000Z/pool/main/p/{folder}/{file}",
+        sha256=sha256,
+        verified=True,
+        checksum_from="Debian's own file.",
+        license="Apache-2.0",
+        needed_for="tests",
+    )
 
 
-_PROMETHEUS = _Package(
-    folder="pool/main/p/prometheus",
-    name="prometheus_2.53.3+ds1-2",
-    sha256={
-        "amd64": "58c3e6a86c56cb3bfd71032fa48d65945d526441a212f5815dfe5ed9cb787ecc",
-        "arm64": "59b459dee0ceef9c645a98166ea00f0d10946391a5d486505360e2d21cd1ddec",
-    },
+#: Beside what nodes get: the rules' judge, and who sends alerts.
+_PARTS = (
+    *locked_parts(lifecycle_scripts()),
+    _only_for_tests(
+        "promtool",
+        "prometheus",
+        "2.53.3+ds1-2",
+        "ff27654eacc95abd846d344e91fe4ba3b4f0588a50d606ed1d2f09ad3408722f",
+    ),
+    _only_for_tests(
+        "prometheus-alertmanager",
+        "prometheus-alertmanager",
+        "0.28.1+ds-1",
+        "76ee08c2bf686fa32ca243d099b6bfc6cb00074e9337c18ef73154b60c5830a9",
+    ),
 )
-_PROMTOOL = _Package(
-    folder="pool/main/p/prometheus",
-    name="promtool_2.53.3+ds1-2",
-    sha256={"amd64": "ff27654eacc95abd846d344e91fe4ba3b4f0588a50d606ed1d2f09ad3408722f"},
-)
-_NODE_EXPORTER = _Package(
-    folder="pool/main/p/prometheus-node-exporter",
-    name="prometheus-node-exporter_1.9.0-1+b4",
-    sha256={
-        "amd64": "9db00cad0c9e160a4e9c13cbdb2833d58becb1f4cd60eeb0b5e12477ba6a42bd",
-        "arm64": "1717bb967ca111dda6ce39c12d1da934cef37045a68905fa67e3150e9b65df1e",
-    },
-)
-_ALERTMANAGER = _Package(
-    folder="pool/main/p/prometheus-alertmanager",
-    name="prometheus-alertmanager_0.28.1+ds-1",
-    sha256={"amd64": "76ee08c2bf686fa32ca243d099b6bfc6cb00074e9337c18ef73154b60c5830a9"},
-)
-_PACKAGES = {
-    "prometheus": _PROMETHEUS,
-    "promtool": _PROMTOOL,
-    "prometheus-node-exporter": _NODE_EXPORTER,
-    "prometheus-alertmanager": _ALERTMANAGER,
-    "amtool": _ALERTMANAGER,
+#: In which part each program is, by the name that Debian gives it.
+_PROGRAMS = {
+    "prometheus": "prometheus",
+    "promtool": "promtool",
+    "prometheus-node-exporter": "node-exporter",
+    "prometheus-alertmanager": "prometheus-alertmanager",
+    "amtool": "prometheus-alertmanager",
 }
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -84,37 +78,41 @@ def debian_mirror() -> str:
     return found[0] if found else "http://deb.debian.org/debian"
 
 
+def from_mirror(part: Part) -> Part:
+    """Return a part as this machine's own mirror of Debian has it, while it does: the lock names an archive."""
+    pool = part.url.partition("/pool/")[2]
+    return replace(part, url=f"{debian_mirror()}/pool/{pool}") if pool else part
+
+
 @functools.cache
 def _located(name: str) -> tuple[Path | None, str]:
     """Return a program and no reason, or no program and the reason. Asked for once a run, whatever the answer."""
-    package = _PACKAGES[name]
     if found := shutil.which(name):
         return Path(found), ""
     if not shutil.which("dpkg-deb"):
         return None, "neither on PATH nor a dpkg-deb to unpack Debian's package with"
     architecture = _ARCHITECTURES.get(platform.machine(), platform.machine())
-    if architecture not in package.sha256:
-        return None, f"not on PATH, and no checksum of {package.name} for {architecture}"
+    found_parts = [part for part in _PARTS if (part.name, part.architecture) == (_PROGRAMS[name], architecture)]
+    if not found_parts:
+        return None, f"not on PATH, and no package with it for {architecture}"
     try:
-        return _unpacked(package, architecture) / "usr/bin" / name, ""
-    except (OSError, subprocess.CalledProcessError, ValueError) as error:
-        return None, f"not on PATH, and {package.name}: {error}"
+        return _unpacked(found_parts[0]) / "usr/bin" / name, ""
+    except (OSError, subprocess.CalledProcessError, PartError) as error:
+        return None, f"not on PATH, and {found_parts[0].file}: {error}"
 
 
-def _unpacked(package: _Package, architecture: str) -> Path:
-    sha256 = package.sha256[architecture]
+def _unpacked(part: Part) -> Path:
     cache = _cache()
-    whole, partial = cache / f"programs-{sha256[:16]}", cache / f"programs-{sha256[:16]}.partial"
+    whole, partial = cache / f"programs-{part.sha256[:16]}", cache / f"programs-{part.sha256[:16]}.partial"
     with (cache / "programs.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not whole.exists():
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
-            url = f"{debian_mirror()}/{package.folder}/{package.name}_{architecture}.deb"
-            (partial / "package.deb").write_bytes(_fetched(url, sha256))
-            command = ["dpkg-deb", "--extract", str(partial / "package.deb"), str(partial)]
+            fetch(from_mirror(part), partial)
+            command = ["dpkg-deb", "--extract", str(partial / "parts" / part.file), str(partial)]
             subprocess.run(command, check=True, capture_output=True)
-            (partial / "package.deb").unlink()
+            shutil.rmtree(partial / "parts")
             partial.rename(whole)
     return whole
 
@@ -131,22 +129,3 @@ def _cache() -> Path:
         if os.access(cache, os.W_OK):
             return cache
     raise PermissionError(f"neither {wanted} nor {own} can be written to")
-
-
-def _fetched(url: str, sha256: str) -> bytes:
-    for pause in (*_PAUSES_SECONDS, None):
-        try:
-            with urllib.request.urlopen(url, timeout=_TIMEOUT_SECONDS) as answer:  # noqa: S310
-                content: bytes = answer.read()
-            break
-        except urllib.error.HTTPError as error:
-            # Not there is an answer; anything else may pass.
-            if error.code == 404 or pause is None:
-                raise
-        except OSError:
-            if pause is None:
-                raise
-        time.sleep(pause)
-    if (found := hashlib.sha256(content).hexdigest()) != sha256:
-        raise ValueError(f"sha256 {found} instead of {sha256}")
-    return content

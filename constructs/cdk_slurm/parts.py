@@ -59,10 +59,15 @@ class Part:
 
 
 def lifecycle_scripts() -> Path:
-    """The scripts that come with this package, or stand beside it in a checkout."""
+    """The scripts that nodes run."""
+    return shipped_directory("lifecycle_scripts")
+
+
+def shipped_directory(name: str) -> Path:
+    """A directory that comes with this package, or stands beside it in a checkout."""
     package = Path(__file__).parent
-    installed = package / "lifecycle_scripts"
-    return installed if installed.is_dir() else package.parents[1] / "lifecycle_scripts"
+    installed = package / name
+    return installed if installed.is_dir() else package.parents[1] / name
 
 
 def locked_parts(scripts: Path) -> tuple[Part, ...]:

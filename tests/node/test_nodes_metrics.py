@@ -9,7 +9,7 @@ import itertools
 import json
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.node.cluster.machine import Machine, eventually
 from tests.node.cluster.platform import EBS, SCRIPTS, Group, Platform, in_parallel
 from tests.node.cluster.services import METRICS_WORKSPACE
 from tests.node.test_nodes_legacy import SCHEDULER, changes, report
-from tests.prometheus_programs import debian_mirror
+from tests.prometheus_programs import from_mirror
 
 OUTAGE_SECONDS = 300
 SCRAPE_SECONDS = 15
@@ -40,16 +40,12 @@ JOBS = "/run/slurm/dcgm-job-mapping"
 
 
 def fetched_scripts(directory: Path) -> Path:
-    """Return a copy of the scripts with the very parts that the lock names.
-
-    Packages come from this machine's own mirror of Debian, while it has them: the lock names an archive.
-    """
+    """Return a copy of the scripts with the very parts that the lock names."""
     shutil.copytree(SCRIPTS, directory, ignore=shutil.ignore_patterns("__pycache__", "parts"))
     for part in locked_parts(directory):
         if part.name in PARTS and part.architecture != "arm64":
-            pool = part.url.partition("/pool/")[2]
             try:
-                fetch(replace(part, url=f"{debian_mirror()}/pool/{pool}") if pool else part, directory)
+                fetch(from_mirror(part), directory)
             except PartError:
                 fetch(part, directory)
     return directory

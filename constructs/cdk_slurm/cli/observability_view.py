@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from cdk_slurm.cli.tables import Row
 from cdk_slurm.spec import ExistingMetricsWorkspace, GrafanaConfig, ObservabilityConfig
 
-_ON_DESTROY = {"retain": "kept", "destroy": "destroyed"}
+#: What a removal policy means to people.
+ON_DESTROY = {"retain": "kept", "destroy": "destroyed"}
 
 
 def observability_rows(config: ObservabilityConfig) -> Iterator[Row]:
@@ -14,7 +15,7 @@ def observability_rows(config: ObservabilityConfig) -> Iterator[Row]:
     if isinstance(workspace, ExistingMetricsWorkspace):
         yield "Metrics", f"the existing workspace {workspace.existing}"
     else:
-        yield "Metrics", f"{workspace.retention_days} days, {_ON_DESTROY[workspace.removal_policy]} on destroy"
+        yield "Metrics", f"{workspace.retention_days} days, {ON_DESTROY[workspace.removal_policy]} on destroy"
     yield "Dashboards", _log_in(config.grafana) if config.grafana else "none"
     slack = [f"Slack channel {config.slack.channel_id}"] if config.slack else []
     yield "Alerts", "\n".join([*config.alert_emails, *slack]) or "to nobody"

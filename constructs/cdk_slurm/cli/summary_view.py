@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Iterator
 
 from cdk_slurm.assembly import Assembly
-from cdk_slurm.cli.observability_view import observability_rows
+from cdk_slurm.cli.observability_view import ON_DESTROY, observability_rows
 from cdk_slurm.cli.tables import Row, plain_console, print_table
 from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.rules.instances import instance_facts
@@ -20,7 +20,6 @@ from cdk_slurm.spec import (
 )
 
 _NOT_OURS = "not touched"
-_ON_DESTROY = {"retain": "kept", "destroy": "destroyed"}
 
 
 def show(spec: ClusterSpec, assembly: Assembly, file: str) -> None:
@@ -113,7 +112,7 @@ def _storage(spec: ClusterSpec) -> Iterator[Row]:
             f"{lustre.resolved_capacity_gib} GiB" if lustre.resolved_capacity_gib else "elastic",
             _lustre_throughput(lustre),
             lustre.mount,
-            _ON_DESTROY[lustre.removal_policy],
+            ON_DESTROY[lustre.removal_policy],
         )
     elif lustre:
         yield "Lustre", lustre.existing, "", "", lustre.mount, _NOT_OURS
@@ -124,12 +123,12 @@ def _storage(spec: ClusterSpec) -> Iterator[Row]:
             f"{openzfs.capacity_gib} GiB",
             f"{openzfs.throughput_mbps} MB/s",
             openzfs.mount,
-            _ON_DESTROY[openzfs.removal_policy],
+            ON_DESTROY[openzfs.removal_policy],
         )
     elif openzfs:
         yield "OpenZFS", openzfs.existing, "", "", openzfs.mount, _NOT_OURS
     if isinstance(database, AccountingDatabaseConfig):
-        size, kept = f"{database.storage_gib} GiB", _ON_DESTROY[database.removal_policy]
+        size, kept = f"{database.storage_gib} GiB", ON_DESTROY[database.removal_policy]
         yield "Accounting", f"MariaDB db.{database.instance_type}", size, "", "", kept
     elif database:
         yield "Accounting", database.existing, "", "", "", _NOT_OURS
@@ -149,7 +148,7 @@ def _lustre_throughput(lustre: LustreConfig) -> str:
 
 def _bucket(data: Data) -> str:
     if data.bucket == "new":
-        return f"a new bucket, {_ON_DESTROY[data.removal_policy]} on destroy"
+        return f"a new bucket, {ON_DESTROY[data.removal_policy]} on destroy"
     return f"the existing bucket {data.bucket}"
 
 

@@ -1,6 +1,5 @@
 """The dashboards, as a Grafana workspace has them."""
 
-import hashlib
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from cdk_slurm.dashboards import dashboards
 from cdk_slurm.findings import acknowledge, log_group, shown
 from cdk_slurm.observability.grafana_workspace import GrafanaWorkspace
 from cdk_slurm.observability.metrics_workspace import MetricsWorkspace
+from cdk_slurm.parts import shipped_directory
 from cdk_slurm.spec import GrafanaAccess
 
 #: Grafana may have to start anew in between, which takes minutes. Lambda gives no more.
@@ -71,7 +71,8 @@ class Dashboards(Construct):
                 role=role.without_policy_updates(),
                 log_group=log,
             )
-            digest = _digest(directory)
+            # Of the dashboards and of the function: a better function does its work again.
+            digest = cdk.FileSystem.fingerprint(str(directory))[:16]
         acknowledge(
             function,
             "It runs only while a stack is deployed, calls public APIs, and its failures fail the deployment.",
@@ -168,25 +169,11 @@ def _function_directory() -> Iterator[Path]:
     """The function and the dashboards beside it, for as long as CDK takes to copy them."""
     with tempfile.TemporaryDirectory(prefix="dashboards-") as temporary:
         directory = Path(temporary) / "function"
-        shutil.copytree(_functions() / "grafana", directory, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+        shutil.copytree(
+            shipped_directory("functions") / "grafana", directory, ignore=shutil.ignore_patterns("__pycache__", "*.pyc")
+        )
         folder = directory / "dashboards"
         folder.mkdir()
         for dashboard in dashboards():
             (folder / f"{dashboard.uid}.json").write_text(dashboard.json, "utf-8")
         yield directory
-
-
-def _functions() -> Path:
-    """The functions that come with this package, or stand beside it in a checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "functions"
-    return installed if installed.is_dir() else package.parents[1] / "functions"
-
-
-def _digest(directory: Path) -> str:
-    """Of the dashboards and of the function: a better function does its work again."""
-    digest = hashlib.sha256()
-    for path in sorted(path for path in directory.rglob("*") if path.is_file()):
-        digest.update(f"{path.relative_to(directory).as_posix()}\0".encode())
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
