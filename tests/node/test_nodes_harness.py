@@ -250,3 +250,21 @@ def test_what_a_killed_run_leaves_is_cleared_by_the_next():
     assert f"{killed}-0" in namespaces()
     assert run("pass") != killed
     assert killed not in namespaces()
+
+
+def test_runs_that_begin_at_the_same_moment_leave_each_other_alone():
+    script = (
+        "import fcntl, time\n"
+        "from tests.node.cluster.workplace import Workplace\n"
+        "def slow(file, how, lock=fcntl.flock):\n"
+        "    time.sleep({})\n"
+        "    lock(file, how)\n"
+        "fcntl.flock = slow\n"
+        "with Workplace():\n"
+        "    pass\n"
+    )
+    runs = [
+        subprocess.Popen([sys.executable, "-c", script.format(pause)], env=os.environ | {"PYTHONPATH": "."})
+        for pause in (0.3, 0.2, 0.1)
+    ]
+    assert [run.wait(timeout=60) for run in runs] == [0, 0, 0]

@@ -49,10 +49,16 @@ class Workplace:
 
     def __enter__(self) -> "Workplace":
         _LOCKS.mkdir(parents=True, exist_ok=True)
-        for lock in _LOCKS.iterdir():
-            _clear_if_abandoned(lock)
-        self._lock = self._lock_file.open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        # One at a time: a lock file that is there and not locked yet looks abandoned.
+        directory = os.open(_LOCKS, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            for lock in _LOCKS.iterdir():
+                _clear_if_abandoned(lock)
+            self._lock = self._lock_file.open("w")
+            fcntl.flock(self._lock, fcntl.LOCK_EX)
+        finally:
+            os.close(directory)
         self.directory.mkdir()
         # In memory: nothing waits for a disk, an overlay can lie on it, and one unmount is the end of it.
         mount("tmpfs", self.directory, "mode=755", type="tmpfs")
