@@ -134,10 +134,34 @@ def keep(host: Host, cluster: Cluster, *, running: bool = True) -> bool:
 
     Where slurmctld runs it reads them at once; if it refuses, the former file is put back and `StepError` raised.
     """
-    # Several units, and the lifecycle, may ask for it at the same moment.
-    with host.locate(LOCK_FILE).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        return _keep(host, cluster, running)
+    try:
+        # Several units, and the lifecycle, may ask for it at the same moment.
+        with host.locate(LOCK_FILE).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return _keep(host, cluster, running)
+    except _UnresponsiveError as error:
+        log.warning("slurmctld runs and answers nobody, so it starts anew: %s", error)
+        # Without the lock, which the keeper that runs before slurmctld wants. Jobs go on.
+        units.restart(host, "slurmctld.service")
+        return True
+
+
+class _UnresponsiveError(Exception):
+    """This node's slurmctld runs and does not answer.
+
+    Slurm 24.11 gets there when a reconfiguration fails, as that of HyperPod's agent does while a partition names a node
+    that it has just taken out of slurm.conf: the former slurmctld resumes, and once in a while it and slurmdbd wait for
+    each other, for a quarter of an hour.
+    """
+
+
+def _answers(host: Host) -> bool:
+    try:
+        said = host.run("scontrol", "ping")
+    except StepError:
+        return False
+    name = host.run("hostname").strip()
+    return not any(name in line and line.endswith("DOWN") for line in said.splitlines())
 
 
 def is_kept(host: Host, cluster: Cluster) -> bool:
@@ -164,6 +188,8 @@ def _keep(host: Host, cluster: Cluster, running: bool) -> bool:
         try:
             host.run("scontrol", "reconfigure", timeout_seconds=120)
         except StepError as error:
+            if not _answers(host):
+                raise _UnresponsiveError(str(error)) from error
             host.write(PARTITIONS_FILE, former or _as_text({}))
             with contextlib.suppress(StepError):
                 host.run("scontrol", "reconfigure", timeout_seconds=120)

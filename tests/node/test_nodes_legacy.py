@@ -231,6 +231,18 @@ def test_slurm_conf_is_written_anew_and_the_partitions_come_back(platform, login
     eventually(lambda: login.shell(listed, user="alice").split() == ["COMPLETED", "COMPLETED"])
 
 
+def test_a_slurmctld_that_answers_nobody_starts_anew_and_jobs_go_on(platform, login):
+    job = login.shell("sbatch --parsable --partition=cpu --wrap='sleep 40'", user="alice").strip()
+    eventually(lambda: "RUNNING" in login.shell(f"squeue --noheader --job={job} --format=%T"))
+    platform.controller.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "slurmctld.service")
+    platform.controller.run("rm", "/opt/slurm/etc/cdk-slurm-partitions.conf")
+    assert partitions_become_right(platform, 120)
+    journal = "journalctl --quiet --output=cat --unit=cdk-slurm-partitions.service"
+    assert "slurmctld runs and answers nobody, so it starts anew" in platform.controller.shell(journal)
+    listed = f"sacct -nPX -j {job} -o state"
+    eventually(lambda: login.shell(listed, user="alice").split() == ["COMPLETED"], timeout_seconds=60)
+
+
 def test_the_controller_restarts_and_the_partitions_are_there(platform):
     platform.rewrite_slurm_conf()
     platform.controller.restart()
