@@ -114,7 +114,8 @@ class Machine:
         """Power off; the disk stays, and `boot` goes on with it."""
         if self._nspawn:
             os.kill(self._init, signal.SIGRTMIN + 4)
-            self._nspawn.wait(60)
+            # systemd gives a service 90 s, and slurmctld that is stopped while it reconfigures itself may take them.
+            self._nspawn.wait(150)
             self._nspawn = None
 
     def restart(self) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 _RUNS = Path("/run/cdk-slurm-nodes")
 _LOCKS = _RUNS / "locks"
+_WATCHERS = Path("/proc/sys/fs/inotify/max_user_instances")
 
 #: Programs, and the Debian packages that bring them.
 _PROGRAMS = {
@@ -60,6 +61,10 @@ class Workplace:
         finally:
             os.close(directory)
         self.directory.mkdir()
+        # systemd of every node watches files, all of them as this machine's root; 128, as distributions have it, is
+        # what some twenty nodes take.
+        if int(_WATCHERS.read_text("utf-8")) < 1024:
+            _WATCHERS.write_text("1024", "utf-8")
         # In memory: nothing waits for a disk, an overlay can lie on it, and one unmount is the end of it.
         mount("tmpfs", self.directory, "mode=755", type="tmpfs")
         return self
