@@ -15,6 +15,7 @@ import fcntl
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -142,8 +143,21 @@ def keep(host: Host, cluster: Cluster, *, running: bool = True) -> bool:
     except _UnresponsiveError as error:
         log.warning("slurmctld runs and answers nobody, so it starts anew: %s", error)
         # Without the lock, which the keeper that runs before slurmctld wants. Jobs go on.
-        units.restart(host, "slurmctld.service")
+        _start_anew(host)
         return True
+
+
+def _start_anew(host: Host) -> None:
+    for pause_seconds in (5, 15, 0):
+        try:
+            units.restart(host, "slurmctld.service")
+        except StepError:
+            # Nobody else would start it: what holds its port may be on its way out.
+            if not pause_seconds:
+                raise
+            time.sleep(pause_seconds)
+        else:
+            break
 
 
 class _UnresponsiveError(Exception):
@@ -155,7 +169,20 @@ class _UnresponsiveError(Exception):
     """
 
 
+#: How long a slurmctld that reads its configuration may answer nobody.
+_SILENCE_SECONDS = 60.0
+
+
 def _answers(host: Host) -> bool:
+    deadline = time.monotonic() + _SILENCE_SECONDS
+    while not _is_up(host):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(2)
+    return True
+
+
+def _is_up(host: Host) -> bool:
     try:
         said = host.run("scontrol", "ping")
     except StepError:
@@ -186,15 +213,24 @@ def _keep(host: Host, cluster: Cluster, running: bool) -> bool:
             include(host, path, within=file)
     if running and units.is_running(host, "slurmctld.service"):
         try:
-            host.run("scontrol", "reconfigure", timeout_seconds=120)
+            _reconfigure(host)
         except StepError as error:
-            if not _answers(host):
-                raise _UnresponsiveError(str(error)) from error
             host.write(PARTITIONS_FILE, former or _as_text({}))
             with contextlib.suppress(StepError):
-                host.run("scontrol", "reconfigure", timeout_seconds=120)
+                _reconfigure(host)
             raise StepError(f"slurmctld refused the partitions, the former are back: {error}") from error
     return True
+
+
+def _reconfigure(host: Host) -> None:
+    command = ("scontrol", "reconfigure")
+    try:
+        host.run(*command, timeout_seconds=120)
+    except StepError as error:
+        if not _answers(host):
+            raise _UnresponsiveError(str(error)) from error
+        # It may have been busy with what somebody else asked of it.
+        host.run(*command, timeout_seconds=120)
 
 
 def _as_text(wanted: Mapping[str, list[str]]) -> str:

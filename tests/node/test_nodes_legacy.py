@@ -236,7 +236,7 @@ def test_a_slurmctld_that_answers_nobody_starts_anew_and_jobs_go_on(platform, lo
     eventually(lambda: "RUNNING" in login.shell(f"squeue --noheader --job={job} --format=%T"))
     platform.controller.run("systemctl", "kill", "--kill-whom=main", "--signal=STOP", "slurmctld.service")
     platform.controller.run("rm", "/opt/slurm/etc/cdk-slurm-partitions.conf")
-    assert partitions_become_right(platform, 120)
+    assert partitions_become_right(platform, 240)
     journal = "journalctl --quiet --output=cat --unit=cdk-slurm-partitions.service"
     assert "slurmctld runs and answers nobody, so it starts anew" in platform.controller.shell(journal)
     listed = f"sacct -nPX -j {job} -o state"
