@@ -26,6 +26,32 @@ def secret_fields(context: Context, arn: str) -> dict[str, str]:
     return fields
 
 
+def object_exists(context: Context, uri: str) -> bool:
+    """Return whether there is an object of Amazon S3 at s3://bucket/key."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    try:
+        _s3(context, "s3api", "head-object", "--bucket", bucket, "--key", key)
+    except CommandError as error:
+        if "(404)" in error.errors:
+            return False
+        raise
+    return True
+
+
+def upload(context: Context, path: str, uri: str) -> None:
+    """Copy a file to s3://bucket/key."""
+    _s3(context, "s3", "cp", "--only-show-errors", path, uri)
+
+
+def _s3(context: Context, *arguments: str) -> str:
+    try:
+        return context.host.run("aws", *arguments, "--region", context.cluster.region, timeout_seconds=600)
+    except CommandError as error:
+        if any(name in error.errors for name in (*LASTING, "(403)", "(404)", "NoSuchBucket")):
+            raise
+        raise NotYetError(f"Amazon S3 does not answer: {error.errors}") from error
+
+
 def secretsmanager(context: Context, *arguments: str) -> str:
     """Run a command of AWS Secrets Manager in the cluster's Region, and return what it prints."""
     try:

@@ -95,13 +95,26 @@ class Directory:
 
 
 @dataclass(frozen=True)
-class Studio:
-    """What SageMaker Studio needs of the cluster: a workspace directory and the MUNGE key."""
+class OwnedDirectory:
+    """A directory and whose it is."""
 
-    workspace_path: str
-    workspace_uid: int
-    workspace_gid: int
+    path: str
+    uid: int
+    gid: int
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What SageMaker Studio needs of the cluster: directories, MUNGE's key and Slurm's programs."""
+
+    workspace: OwnedDirectory
+    directories: tuple[OwnedDirectory, ...]
+    """In the workspace, where every person has one; empty where they share it."""
+    mounted: tuple[str, ...]
+    """What spaces mount, as nodes see it."""
     munge_secret_arn: str
+    client_s3_uri: str
+    """Where Slurm's programs are put for spaces, without a slash at its end."""
 
 
 @dataclass(frozen=True)
@@ -224,15 +237,20 @@ def _cluster(content: Mapping[str, Any]) -> Cluster:
         ),
         studio=studio
         and Studio(
-            studio["workspace"]["path"],
-            studio["workspace"]["uid"],
-            studio["workspace"]["gid"],
+            _owned_directory(studio["workspace"]),
+            tuple(_owned_directory(directory) for directory in studio["directories"]),
+            tuple(studio["mounted"]),
             studio["munge_secret_arn"],
+            studio["client_s3_uri"],
         ),
         failover_topic=content.get("failover_topic"),
         metrics=metrics
         and Metrics(metrics["remote_write_url"], metrics.get("dcgm_image"), frozenset(metrics.get("optional", ()))),
     )
+
+
+def _owned_directory(content: Mapping[str, Any]) -> OwnedDirectory:
+    return OwnedDirectory(content["path"], content["uid"], content["gid"])
 
 
 def _check(cluster: Cluster) -> None:

@@ -35,6 +35,9 @@ def node_needs(bucket: str, prefix: str) -> Iterator[Need]:
         # https://docs.aws.amazon.com/secretsmanager/latest/userguide/security-encryption.html
         if key := secret_named(secret).get("KmsKeyId"):
             yield Need("kms:GenerateDataKey", key)
+        shared, prefix = in_bucket(studio["client_s3_uri"], what="Slurm's programs")
+        yield Need("s3:GetObject", f"arn:aws:s3:::{shared}/{prefix}/a")
+        yield Need("s3:PutObject", f"arn:aws:s3:::{shared}/{prefix}/a")
 
 
 def _metrics_needs(metrics: dict[str, Any]) -> Iterator[Need]:

@@ -4,7 +4,6 @@ It simulates as little as makes the steps' questions answer truthfully after the
 started run, users that are added exist. What real programs make of the commands is shown on real nodes.
 """
 
-import base64
 import hashlib
 import json
 import re
@@ -63,6 +62,7 @@ class State:
     secrets: dict[str, Any] = field(default_factory=dict)
     owners: dict[str, tuple[int, int]] = field(default_factory=dict)
     images: set[str] = field(default_factory=set)
+    objects: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -248,11 +248,18 @@ class RecordingHost(Host):
         if "active" not in self._unit("mariadb.service"):
             self._exit("mariadb", 1, "Can't connect to local server")
 
-    def _scontrol(self, *arguments: str) -> None:
+    def _sinfo(self, *arguments: str) -> str:
+        assert arguments == ("--version",)
+        return "slurm 24.11.5\n"
+
+    def _scontrol(self, *arguments: str) -> str | None:
         if arguments == ("reconfigure",) and "active" not in self._unit("slurmctld.service"):
             self._exit("scontrol", 1, "Unable to contact slurm controller")
+        if arguments == ("show", "config"):
+            return "PluginDir               = /opt/slurm/lib/slurm\nSlurmUser               = slurm(992)\n"
         if arguments[:2] == ("show", "node") and arguments[2] not in ("ip-10-0-0-12", "ip-10-0-0-13"):
             self._exit("scontrol", 1, f"Node {arguments[2]} not found")
+        return None
 
     def _sacctmgr(self, *arguments: str) -> str | None:
         words = [argument for argument in arguments if not argument.startswith("-")]
@@ -267,16 +274,27 @@ class RecordingHost(Host):
         if (service, command) == ("ecr", "get-login-password"):
             assert arguments == ("--region", "eu-west-1"), "the registry's, not the cluster's"
             return "a password of the registry\n"
-        assert service == "secretsmanager"
         assert arguments[-2:] == ("--region", "us-west-2")
+        if service in ("s3", "s3api"):
+            return self._s3(command, *arguments)
+        assert service == "secretsmanager"
         arn = arguments[arguments.index("--secret-id") + 1]
         if command == "put-secret-value":
-            path = arguments[arguments.index("--secret-binary") + 1].removeprefix("fileb://")
-            self.state.secrets[arn] = base64.b64encode(self.locate(path).read_bytes()).decode()
+            path = arguments[arguments.index("--secret-string") + 1].removeprefix("file://")
+            assert self.mode_of(path) == 0o600
+            self.state.secrets[arn] = self.read(path)
             return '"a version"\n'
         if arn not in self.state.secrets:
             self._exit("aws", 254, "An error occurred (ResourceNotFoundException): can't find the value")
         return f"{self.state.secrets[arn]}\n"
+
+    def _s3(self, command: str, *arguments: str) -> None:
+        if command == "cp":
+            path, uri = arguments[1:3]
+            assert self.exists(path)
+            self.state.objects.add(uri)
+        elif f"s3://{arguments[1]}/{arguments[3]}" not in self.state.objects:
+            self._exit("aws", 254, "An error occurred (404) when calling the HeadObject operation: Not Found")
 
     def _apt_get(self, action: str, *arguments: str) -> None:
         if action == "install":
@@ -302,8 +320,13 @@ class RecordingHost(Host):
     def _tar(self, *arguments: str) -> None:
         [archive] = [argument.removeprefix("--file=") for argument in arguments if argument.startswith("--file=")]
         [directory] = [a.removeprefix("--directory=") for a in arguments if a.startswith("--directory=")]
-        for name in Path(archive).read_text().split():
-            self.write(f"{directory}/{name}", name, mode=0o755)
+        if "--create" in arguments:
+            names = [argument for argument in arguments if not argument.startswith("-")]
+            assert all(self.exists(f"{directory}{name}") for name in names)
+            self.write(archive, " ".join(names))
+        else:
+            for name in Path(archive).read_text().split():
+                self.write(f"{directory}/{name}", name, mode=0o755)
 
     def _make(self, directory: str) -> None:
         directory = directory.removeprefix("--directory=")
@@ -393,6 +416,7 @@ def new_host(
     host.write("/opt/slurm/etc/accounting.conf", "")
     host.write("/opt/slurm/etc/plugstack.conf", "required /opt/slurm/lib/slurm/spank_pyxis.so\n")
     host.write("/opt/slurm/lib/slurm/spank_pyxis.so", "ELF")
+    host.write("/opt/slurm/bin/sinfo", "ELF", mode=0o755)
     host.write("/etc/enroot/enroot.conf", "#ENROOT_RUNTIME_PATH /run\nENROOT_MAX_CONNECTIONS 10\n")
     host.write("/etc/docker/daemon.json", '{"runtimes": {"nvidia": {"path": "nvidia-container-runtime"}}}')
     host.make_directory("/run")

@@ -7,6 +7,7 @@ import pytest
 
 from tests.node.cluster.machine import eventually
 from tests.node.cluster.platform import Platform
+from tests.node.cluster.studio import SECRET, STUDIO, make_what_studio_takes
 from tests.node.test_nodes_legacy import (
     GROUPS,
     SCHEDULER,
@@ -16,8 +17,6 @@ from tests.node.test_nodes_legacy import (
     report,
 )
 
-STUDIO = {"path": "/fsx/shared/studio-workspace", "uid": 10001, "gid": 1001}
-
 
 @pytest.fixture(scope="module")
 def platform(workplace, trees):
@@ -26,8 +25,7 @@ def platform(workplace, trees):
     with Platform(
         workplace, trees, form="api", groups=groups, slurm_conf=(*SCHEDULER, "PrologFlags=Contain"), starts_slurm=False
     ) as platform:
-        secret = platform.aws.call("secretsmanager", "create_secret", Name="munge")["ARN"]
-        platform.secret = secret
+        make_what_studio_takes(platform)
         install_with_studio(platform, platform.all)
         platform.tell_of_aws()
         run_everywhere(platform)
@@ -35,8 +33,7 @@ def platform(workplace, trees):
 
 
 def install_with_studio(platform, machines):
-    studio = {"workspace": STUDIO, "munge_secret_arn": platform.secret}
-    install(platform, machines, studio=studio, restrict_ssh_to_jobs=True)
+    install(platform, machines, studio=STUDIO, restrict_ssh_to_jobs=True)
 
 
 def as_hyperpod_sets_up_accounting(controller):
@@ -81,7 +78,9 @@ def test_the_entry_script_ends_before_slurm_is_there_and_says_what_is_left(platf
         left = {step["name"] for step in found["steps"] if step["state"] == "in-background"}
         assert found["state"] == "done"
         assert left == (
-            {"slurm-daemon", "accounting", "slurm-accounts"} if machine is platform.controller else {"slurm-daemon"}
+            {"slurm-daemon", "accounting", "slurm-accounts", "studio-client", "munge-secret"}
+            if machine is platform.controller
+            else {"slurm-daemon"}
         )
 
 
@@ -128,10 +127,10 @@ def test_a_second_run_changes_nothing(started):
 
 def test_the_munge_key_is_in_the_secret_and_nowhere_else(started):
     key = (started.controller.root / "etc/munge/munge.key").read_bytes()
-    stored = started.aws.call("secretsmanager", "get_secret_value", SecretId=started.secret)
-    assert stored["SecretBinary"] == key
+    stored = started.aws.call("secretsmanager", "get_secret_value", SecretId=SECRET)
+    assert base64.b64decode(json.loads(stored["SecretString"])["munge_key"]) == key
     run_everywhere(started)
-    again = started.aws.call("secretsmanager", "get_secret_value", SecretId=started.secret)
+    again = started.aws.call("secretsmanager", "get_secret_value", SecretId=SECRET)
     assert again["VersionId"] == stored["VersionId"], "a key that is there already is not published again"
     for machine in started.all:
         logs = machine.shell("cat /var/log/provision/*; journalctl --no-pager")

@@ -70,7 +70,7 @@ def test_every_panel_has_something_to_show(platform, chosen, dashboard):
     empty = []
     for query in expressions(dashboard):
         node = chosen["node"] if dashboard.uid == "cdk-slurm-node" else ".*"
-        if not platform.workspace.query(query.of(**chosen | {"node": node})):
+        if not platform.workspace.shows(query.of(**chosen | {"node": node})):
             empty.append((query.panel, query.expression))
     assert not empty, "\n".join(": ".join(one) for one in empty)
 

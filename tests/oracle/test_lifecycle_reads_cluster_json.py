@@ -3,6 +3,7 @@
 import json
 import re
 import zipfile
+from dataclasses import astuple
 from typing import Any
 
 import pytest
@@ -81,8 +82,10 @@ def test_the_lifecycle_reads_of_studio(example, read):
     assert (read.studio is None) == (described is None)
     if described:
         workspace, found = described.workspace, read.studio
-        assert found.workspace_path == workspace.path_on(example.described.storage.lustre.mount)
-        assert (found.workspace_uid, found.workspace_gid) == (workspace.uid, workspace.gid)
+        path = workspace.path_on(example.described.storage.lustre.mount)
+        assert astuple(found.workspace) == (path, workspace.uid, workspace.gid)
+        assert (found.directories, found.mounted) == ((), (path.rpartition("/")[0],))
+        assert re.fullmatch(r"s3://sagemaker-[\w.-]+/studio", found.client_s3_uri)
         secrets = [properties for _, _, properties in example.resources("AWS::SecretsManager::Secret")]
         assert "MUNGE key" in " ".join(one.get("Description", "") for one in secrets)
         assert found.munge_secret_arn.startswith("arn:aws:secretsmanager:")

@@ -396,7 +396,10 @@ def test_nodes_learn_what_the_cluster_is(synthesise):
         "restrict_ssh_to_jobs": False,
         "studio": {
             "workspace": {"path": "/fsx/shared/studio-workspace", "uid": 10001, "gid": 1001},
+            "directories": [],
+            "mounted": ["/fsx/shared"],
             "munge_secret_arn": f"${{{assembly['cluster'].one('AWS::SecretsManager::Secret').id}}}",
+            "client_s3_uri": "s3://sagemaker-ml-cluster-gpu-${AWS::AccountId}-us-west-2/studio",
         },
         "metrics": {"remote_write_url": f"${{{metrics}.PrometheusEndpoint}}api/v1/remote_write", "optional": []},
     }

@@ -218,6 +218,15 @@ def test_nodes_share_the_munge_key_in_its_secret_and_in_no_other(synthesise):
     assert "EncryptMungeKey" not in own
 
 
+def test_nodes_share_slurm_s_programs_below_one_prefix(synthesise):
+    assembly = synthesise.example("hyperpod-gpu")
+    bucket = assembly["cluster"].one("AWS::S3::Bucket")
+    shared = statements(assembly)["ShareSlurmClient"]
+    assert listed(shared["Action"]) == ["s3:PutObject"]
+    assert shared["Resource"] == [f"${{{bucket.id}.Arn}}/studio/*"]
+    assert "ShareSlurmClient" not in statements(synthesise.example("hyperpod-cpu"))
+
+
 def test_a_customers_key_encrypts_the_munge_key(synthesise):
     own = statements(synthesise.example("kms-key"))
     assert (own["EncryptMungeKey"]["Action"], own["EncryptMungeKey"]["Resource"]) == ("kms:GenerateDataKey", [KEY])

@@ -16,7 +16,10 @@ CONFIG = HyperPodConfig(compute=(ComputeGroup(name="worker", type="ml.c5.4xlarge
 def test_the_secret_has_no_value_and_none_is_generated(synthesise):
     template = synthesise.example("hyperpod-gpu")["cluster"]
     secret = template.one("AWS::SecretsManager::Secret")
-    assert secret.properties == {"Description": "MUNGE key of the Slurm cluster ml-cluster-gpu"}
+    assert secret.properties == {
+        "Name": "cdk-slurm/ml-cluster-gpu/munge-key",
+        "Description": "MUNGE key of the Slurm cluster ml-cluster-gpu",
+    }
     assert "SecretString" not in json.dumps(template.body)
 
 

@@ -43,7 +43,7 @@ def test_the_lock_names_each_part_once_for_each_kind_of_machine():
 
 def test_the_lock_says_all_of_every_part_and_nothing_else():
     lock = json.loads((SCRIPTS / "parts.lock.json").read_text("utf-8"))
-    assert set(lock) == {"parts", "images"}
+    assert set(lock) == {"parts", "images", "studio"}
     for part in lock["parts"]:
         assert list(part) == [
             "name",
@@ -61,6 +61,12 @@ def test_the_lock_says_all_of_every_part_and_nothing_else():
     for image in lock["images"]:
         assert list(image) == ["name", "version", "image", "verified", "checksum_from", "license", "needed_for"]
         assert re.fullmatch(r"[\w.:/-]+@sha256:[0-9a-f]{64}", image["image"]), "a tag may name another image tomorrow"
+    for part in lock["studio"]:
+        assert list(part) == [
+            *("name", "version", "url", "sha256", "verified", "checksum_from", "license", "needed_for")
+        ]
+        assert re.fullmatch(r"[0-9a-f]{64}", part["sha256"])
+        assert part["version"] in part["url"]
 
 
 @pytest.mark.parametrize("part", LOCKED, ids=NAMES)

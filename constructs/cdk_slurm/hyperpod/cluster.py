@@ -10,7 +10,7 @@ from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
 from cdk_slurm.findings import report, tell
-from cdk_slurm.hyperpod.lifecycle_bundle import LifecycleBundle
+from cdk_slurm.hyperpod.lifecycle_bundle import LifecycleBundle, lifecycle_bucket_name
 from cdk_slurm.hyperpod.munge_secret import MungeSecret
 from cdk_slurm.hyperpod.node_role import NodeRole
 from cdk_slurm.hyperpod.slurm_configuration import cluster_json, provisioning_parameters
@@ -35,6 +35,9 @@ from cdk_slurm.spec.hyperpod import NodeType
 from cdk_slurm.storage import AccountingDatabase, LustreFileSystem, OpenZfsFileSystem
 
 _Props = sagemaker.CfnCluster
+
+#: Where in the lifecycle bucket Slurm's programs are for spaces of Studio.
+STUDIO_PREFIX = "studio"
 
 #: Names of databases on Amazon RDS, whose authorities the nodes' slurmdbd has to know.
 _RDS = re.compile(r"\.rds\.amazonaws\.com(\.cn)?$")
@@ -115,6 +118,7 @@ class HyperPodCluster(Construct):
                 accounting_database=accounting_database,
                 studio=studio,
                 munge_secret=munge_secret,
+                client_s3_uri=f"s3://{lifecycle_bucket_name(cluster_name, cdk.Stack.of(self))}/{STUDIO_PREFIX}",
                 metrics=metrics,
                 exporters=exporters,
             )
@@ -145,6 +149,7 @@ class HyperPodCluster(Construct):
             secret_arns=[arn for arn in secrets if arn],
             s3_mounts=s3_mounts,
             munge_secret=munge_secret,
+            client_objects=bundle.bucket.arn_for_objects(f"{STUDIO_PREFIX}/*") if studio else None,
             topic_arn=config.failover_topic,
             metrics=metrics,
             image=exporters.dcgm_image if metrics else None,

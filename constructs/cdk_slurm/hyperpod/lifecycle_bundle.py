@@ -80,7 +80,7 @@ class LifecycleBundle(Construct):
         bucket = private_bucket(
             self,
             "Bucket",
-            bucket_name=_bucket_name(cluster_name, stack),
+            bucket_name=lifecycle_bucket_name(cluster_name, stack),
             destroy=True,
             kms_key_arn=kms_key_arn,
         )
@@ -180,7 +180,7 @@ def _upload_role(stack: cdk.Stack) -> iam.Role:
     return role
 
 
-def _bucket_name(cluster_name: str, stack: cdk.Stack) -> str:
+def lifecycle_bucket_name(cluster_name: str, stack: cdk.Stack) -> str:
     """`sagemaker-<cluster>-<account>-<region>`; a name too long or not in lower case is told apart by a hash."""
     region_length = max(map(len, regions())) if cdk.Token.is_unresolved(stack.region) else len(stack.region)
     room = _BUCKET_NAME_LENGTH - len("sagemaker--123456789012-") - region_length

@@ -8,10 +8,11 @@ from cdk_slurm.findings import acknowledge
 
 
 class MungeSecret(Construct):
-    """A Secrets Manager secret without a value, to which the controller copies the cluster's MUNGE key.
+    """A Secrets Manager secret without a value, in which the controller publishes the cluster's MUNGE key.
 
-    The key is made on the nodes and is nowhere in a template. It goes with its stack, as a cluster that is
-    made anew has another key.
+    Beside the key is what else a space of SageMaker Studio has to know of the cluster. The key is made on the nodes
+    and is nowhere in a template. The secret has a name that spaces can know before there is a cluster. It goes with
+    its stack, as a cluster that is made anew has another key.
 
     https://docs.aws.amazon.com/secretsmanager/latest/userguide/create_secret.html
 
@@ -24,7 +25,12 @@ class MungeSecret(Construct):
         super().__init__(scope, id)
         # CDK's own construct, Secret, would have a value generated.
         secret = secretsmanager.CfnSecret(
-            self, "Secret", description=f"MUNGE key of the Slurm cluster {cluster_name}", kms_key_id=kms_key_arn
+            self,
+            "Secret",
+            # CloudFormation deletes secrets at once, so that the name is free for the next.
+            name=munge_secret_name(cluster_name),
+            description=f"MUNGE key of the Slurm cluster {cluster_name}",
+            kms_key_id=kms_key_arn,
         )
         secret.apply_removal_policy(cdk.RemovalPolicy.DESTROY)
         acknowledge(
@@ -40,3 +46,8 @@ class MungeSecret(Construct):
                 "NIST.800.53.R5-SecretsManagerUsingKMSKey",
             )
         self.secret_arn = secret.ref
+
+
+def munge_secret_name(cluster_name: str) -> str:
+    """Name of the secret with the MUNGE key of a cluster."""
+    return f"cdk-slurm/{cluster_name}/munge-key"

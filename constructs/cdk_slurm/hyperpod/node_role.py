@@ -47,6 +47,7 @@ class NodeRole(Construct):
         secret_arns: Sequence[str] = (),
         s3_mounts: Sequence[S3Mount] = (),
         munge_secret: MungeSecret | None = None,
+        client_objects: str | None = None,
         topic_arn: str | None = None,
         metrics: MetricsWorkspace | None = None,
         image: str | None = None,
@@ -98,6 +99,11 @@ class NodeRole(Construct):
             )
         if munge_secret:
             statements += _munge_key(munge_secret, kms_key_arn)
+        if client_objects:
+            # Beside reading and listing buckets of this prefix, which HyperPod's own policy has.
+            statements.append(
+                iam.PolicyStatement(sid="ShareSlurmClient", actions=["s3:PutObject"], resources=[client_objects])
+            )
         objects = _objects(stack, s3_mounts)
         statements += _mounted(stack, s3_mounts)
         if topic_arn:
@@ -144,6 +150,12 @@ class NodeRole(Construct):
             "The instances are in an account of the service's, and their ids are not known before.",
             f"AwsSolutions-IAM5[Resource::{shown(self, instances)}]",
         )
+        if client_objects:
+            acknowledge(
+                policy,
+                "Slurm's programs are named by a hash of their content; bucket and prefix are named.",
+                f"AwsSolutions-IAM5[Resource::{shown(self, client_objects)}]",
+            )
         if objects:
             acknowledge(
                 policy,

@@ -1,6 +1,7 @@
 """One description of a cluster, as HyperPod and the nodes want to read it."""
 
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Any
 
 from cdk_slurm.hyperpod.munge_secret import MungeSecret
@@ -37,6 +38,7 @@ def cluster_json(
     accounting_database: AccountingDatabase | None,
     studio: StudioConfig | None,
     munge_secret: MungeSecret | None,
+    client_s3_uri: str,
     metrics: MetricsWorkspace | None,
     exporters: ExportersConfig,
 ) -> dict[str, Any]:
@@ -94,7 +96,7 @@ def cluster_json(
             secret_arn=accounting_database.secret_arn,
             user=accounting_database.user,
         ),
-        studio=_studio(studio, lustre, munge_secret) if studio and lustre and munge_secret else None,
+        studio=_studio(studio, lustre, munge_secret, client_s3_uri) if studio and lustre and munge_secret else None,
         metrics=metrics
         and _there(
             remote_write_url=metrics.remote_write_url,
@@ -123,11 +125,17 @@ def _group(node_type: NodeType, group: InstanceGroup, config: HyperPodConfig, *,
     )
 
 
-def _studio(studio: StudioConfig, lustre: LustreFileSystem, munge_secret: MungeSecret) -> dict[str, Any]:
+def _studio(
+    studio: StudioConfig, lustre: LustreFileSystem, munge_secret: MungeSecret, client_s3_uri: str
+) -> dict[str, Any]:
     workspace = studio.workspace
+    path = workspace.path_on(lustre.mount_path)
     return {
-        "workspace": {"path": workspace.path_on(lustre.mount_path), "uid": workspace.uid, "gid": workspace.gid},
+        "workspace": {"path": path, "uid": workspace.uid, "gid": workspace.gid},
+        "directories": [],
+        "mounted": [str(PurePosixPath(path).parent)],
         "munge_secret_arn": munge_secret.secret_arn,
+        "client_s3_uri": client_s3_uri,
     }
 
 

@@ -48,6 +48,8 @@ STEPS: tuple[Step, ...] = (
     slurm.ACCOUNTS,
     s3_mounts.STEP,
     studio.WORKSPACE,
+    studio.SSH,
+    studio.CLIENT,
     studio.MUNGE_SECRET,
     background.STEP,
     metrics.NODE_EXPORTER,

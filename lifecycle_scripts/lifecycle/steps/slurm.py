@@ -9,11 +9,10 @@ from lifecycle.errors import CommandError, NotYetError, StepError
 from lifecycle.host import File, all_held
 from lifecycle.library import LIBRARY, PROGRAM
 from lifecycle.node import RESOURCE_CONFIG
+from lifecycle.publication import CONTROLLER_PORT, MUNGE_KEY
 from lifecycle.slurm_conf import SLURM_CONF, lines_of, node_names, values
 from lifecycle.step import COMPUTE, CONTROLLER, Context, Step
 
-MUNGE_KEY = "/etc/munge/munge.key"
-CONTROLLER_PORT = 6817
 PATIENCE_SECONDS = 1800.0
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 from tests.node.cluster.machine import DEFAULT_PATH, Machine
 from tests.node.cluster.network import Network, address_of
-from tests.node.cluster.services import HOSTS, Backroom, LocalAws, MetricsWorkspace, PackageMirror
+from tests.node.cluster.services import HOSTS, Backroom, HyperPodFront, LocalAws, MetricsWorkspace, PackageMirror
 from tests.node.cluster.tree import Trees, overlaid, run_in
 from tests.node.cluster.workplace import Workplace, mount
 
@@ -116,7 +116,8 @@ class Platform:
         self.machines: dict[str, list[Machine]] = {}
         """By the name of their group, in the order of their instance names."""
 
-        self._workplace, self._trees, self._layers = workplace, trees, layers
+        self.trees = trees
+        self._workplace, self._layers = workplace, layers
         self._slurm_conf, self._disk_mib = slurm_conf, disk_mib
         self._starts_slurm = starts_slurm
         self._hosts, self._bundles = itertools.count(10), itertools.count(1)
@@ -127,7 +128,7 @@ class Platform:
         try:
             self._ami = self._made_ami()
             self.shared = {name: self._made_backend(name, source) for name, source in _BACKENDS.items()}
-            self.mirror = PackageMirror(self.network, self._trees.packages)
+            self.mirror = PackageMirror(self.network, self.trees.packages)
             self.mirror.start()
             for group in self.groups:
                 self.machines[group.name] = [self._new_machine(group) for _ in range(group.count)]
@@ -146,9 +147,14 @@ class Platform:
         return LocalAws(self.network)
 
     @cached_property
+    def hyperpod(self) -> HyperPodFront:
+        """What AWS tells of the nodes, started when first asked for."""
+        return HyperPodFront(self.network)
+
+    @cached_property
     def backroom(self) -> Backroom:
         """The machine with a database and a directory, booted when first asked for."""
-        return Backroom(self.network, self._trees)
+        return Backroom(self.network, self.trees)
 
     @cached_property
     def workspace(self) -> MetricsWorkspace:
@@ -360,13 +366,27 @@ class Platform:
     def _of(self, *node_types: str) -> list[Machine]:
         return [one for group in self.groups if group.node_type in node_types for one in self.machines[group.name]]
 
-    def _new_machine(self, group: Group) -> Machine:
-        machine = Machine(
+    def new_machine(
+        self,
+        lowers: Sequence[Path],
+        *,
+        disks: Mapping[str, int] | None = None,
+        binds: Mapping[str, Path] | None = None,
+    ) -> Machine:
+        """Return a machine in the cluster's network that is not booted, and need not be a node."""
+        return Machine(
             self.network,
             next(self._hosts),
-            lowers=[self._ami, self._trees.base],
+            lowers=lowers,
             hosts=_NAMES + HOSTS,
             disk_mib=self._disk_mib,
+            disks=disks,
+            binds=binds,
+        )
+
+    def _new_machine(self, group: Group) -> Machine:
+        machine = self.new_machine(
+            [self._ami, self.trees.base],
             disks=group.disks,
             binds={f"/backend/{name}": directory for name, directory in self.shared.items()},
         )
@@ -385,7 +405,7 @@ class Platform:
     def _made_ami(self) -> Path:
         upper = self.network.directory / "ami"
         upper.mkdir()
-        with overlaid(upper, lower=[self._trees.base], work=self.network.directory / "ami-work") as root:
+        with overlaid(upper, lower=[self.trees.base], work=self.network.directory / "ami-work") as root:
             for layer in ("base", *self._layers):
                 shutil.copytree(AMI / layer, root, symlinks=True, dirs_exist_ok=True)
                 if (script := AMI / f"{layer}.sh").exists():

@@ -6,7 +6,7 @@ import sys
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from tests.prometheus_programs import program
 
 REGION = "us-west-2"
 _AWS_PORT = 4566
+_HYPERPOD_PORT = 4567
 _ACCOUNT = "111122223333"
 _MINISTACK = Path(__file__).resolve().parents[3] / "local/.venv/bin/ministack"
 
@@ -122,6 +123,25 @@ class LocalAws:
                 return
 
 
+class HyperPodFront:
+    """What AWS tells of a cluster's nodes, and its way to those that run."""
+
+    def __init__(self, network: Network) -> None:
+        self._file = network.directory / "hyperpod.json"
+        self.tell([])
+        address = (HUB_ADDRESS, str(_HYPERPOD_PORT))
+        script = str(_TESTS / "node/cluster/hyperpod_front.py")
+        network.serve("hyperpod", sys.executable, "-P", script, str(self._file), *address)
+        self.url = f"http://{HUB_ADDRESS}:{_HYPERPOD_PORT}"
+        self.environment = {"AWS_ENDPOINT_URL_SAGEMAKER": self.url, "AWS_ENDPOINT_URL_SSM": self.url}
+        """What a machine needs to find it, beside `LocalAws.environment`."""
+
+    def tell(self, nodes: Sequence[Mapping[str, str]], *, name: str = "ml-cluster") -> None:
+        """Have a cluster with these nodes: `group`, `id`, `address` and `status` of each."""
+        arn = f"arn:aws:sagemaker:{REGION}:{_ACCOUNT}:cluster/abcd1234wxyz"
+        self._file.write_text(json.dumps({"name": name, "arn": arn, "nodes": list(nodes)}), "utf-8")
+
+
 class MetricsWorkspace:
     """A workspace of Amazon Managed Service for Prometheus, and the metadata that tells nodes of their role.
 
@@ -163,6 +183,12 @@ class MetricsWorkspace:
         """Return what an expression has as its value now."""
         found: list[dict[str, Any]] = self._get("query", query=expression)["result"]
         return found
+
+    def shows(self, expression: str, minutes: float = 5) -> bool:
+        """Return whether a graph of an expression over the last minutes has anything in it."""
+        now = time.time()
+        past = {"start": str(now - 60 * minutes), "end": str(now), "step": "15"}
+        return bool(self._get("query_range", query=expression, **past)["result"])
 
     @property
     def data(self) -> Path:

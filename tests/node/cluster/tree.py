@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from tests.prometheus_programs import debian_mirror
@@ -54,6 +54,8 @@ _MIRRORED = (
     "sssd-ldap",
     "sssd-tools",
 )
+#: What a space of Studio installs, and nodes have.
+_OF_NODES = ("libmunge2", "munge")
 _OF_SERVICES = ("ldap-utils", "mariadb-server", "slapd")
 _LEFT_OUT = ("doc", "info", "locale", "man")
 
@@ -67,6 +69,9 @@ class Trees:
 
     services: Path
     """What the machine with the services has in addition, as a layer over `base`."""
+
+    studio: Path
+    """What a space of SageMaker Studio lacks, as a layer over `base`: Slurm and MUNGE."""
 
     packages: Path
     """A flat apt repository."""
@@ -89,7 +94,7 @@ def prepared_trees() -> Trees:
 
 
 def _trees(directory: Path) -> Trees:
-    return Trees(base=directory / "base", services=directory / "services", packages=directory / "packages")
+    return Trees(**{field.name: directory / field.name for field in fields(Trees)})
 
 
 def _build(trees: Trees) -> None:
@@ -107,6 +112,9 @@ def _build(trees: Trees) -> None:
         '--customize-hook=chroot "$1" apt-get install -qq --no-install-recommends --download-only '
         + " ".join(_MIRRORED),
         f'--customize-hook=mv "$1"/var/cache/apt/archives/*.deb {trees.packages}',
+        # Without a sandbox: apt's own user may not write here.
+        f'--customize-hook=cd {trees.packages} && apt-get -o Dir="$1" -o Dir::State::status="$1"/var/lib/dpkg/status '
+        f"-o APT::Sandbox::User=root download -qq {' '.join(_OF_NODES)}",
         '--customize-hook=chroot "$1" systemctl disable slurmctld slurmd slurmdbd',
         SUITE,
         str(trees.base),
@@ -116,6 +124,18 @@ def _build(trees: Trees) -> None:
         index = pool.map(_index_entry, sorted(trees.packages.glob("*.deb")))
     (trees.packages / "Packages").write_text("\n".join(index), "utf-8")
     _build_services(trees)
+    _build_studio(trees)
+
+
+def _build_studio(trees: Trees) -> None:
+    trees.studio.mkdir()
+    with overlaid(trees.studio, lower=[trees.base], work=trees.studio.with_name("work")) as root:
+        run_in(
+            root,
+            """set -e
+            DEBIAN_FRONTEND=noninteractive apt-get purge -qq '?installed?name(slurm)' libmunge2 munge
+            rm -rf /etc/munge /etc/slurm /var/lib/munge""",
+        )
 
 
 def _build_services(trees: Trees) -> None:
