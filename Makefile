@@ -59,7 +59,7 @@ lint: setup  ## Style, import contract, shell scripts
 	ruff check .
 	ruff format --check .
 	lint-imports
-	shellcheck lifecycle_scripts/*.sh tests/run-all .ci/run
+	shellcheck lifecycle_scripts/*.sh lifecycle_scripts/*/*.sh tests/run-all .ci/run
 
 types: setup  ## Types, strict
 	mypy

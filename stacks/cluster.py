@@ -6,6 +6,7 @@ from cdk_slurm.hyperpod import HyperPodCluster
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.observability import MetricsWorkspace
 from cdk_slurm.spec import ClusterSpec
+from cdk_slurm.studio import StudioAccess, StudioDomain
 from stacks.storage import StorageParts
 
 
@@ -16,6 +17,7 @@ def add_cluster(
     network: TrainingNetwork,
     storage: StorageParts,
     metrics: MetricsWorkspace | None,
+    domain: StudioDomain | None,
 ) -> None:
     """Add a HyperPod cluster."""
     cluster = HyperPodCluster(
@@ -35,6 +37,8 @@ def add_cluster(
         exporters=spec.observability.exporters if spec.observability else None,
         kms_key_arn=spec.kms_key,
     )
+    if domain:
+        StudioAccess(stack, "StudioAccess", cluster=cluster, role=domain.role, kms_key_arn=spec.kms_key)
     cdk.CfnOutput(stack, "ClusterName", value=cluster.cluster_name)
     cdk.CfnOutput(stack, "ClusterArn", value=cluster.cluster_arn)
     if cluster.munge_secret_arn:

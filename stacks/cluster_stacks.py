@@ -19,14 +19,15 @@ from stacks.data import add_associations
 from stacks.network import add_network
 from stacks.observability import add_observability
 from stacks.storage import add_storage
+from stacks.studio import add_studio
 
 
 class ClusterStacks:
-    """The stacks of one cluster file: network, storage, data, observability and cluster.
+    """The stacks of one cluster file: network, storage, data, observability, Studio and cluster.
 
     Lifetimes decide the split. Where data is retained, the stack that holds it and the network below
     are protected from deletion: destroying everything takes the cluster and leaves the data standing.
-    Metrics are data: a cluster that is made again finds those of the one before.
+    Metrics are data: a cluster that is made again finds those of the one before; so is what people have in Studio.
     What exists already gets no stack, since one without resources cannot be deployed.
     """
 
@@ -54,7 +55,12 @@ class ClusterStacks:
             keep = isinstance(workspace, MetricsWorkspaceConfig) and workspace.removal_policy == "retain"
             stack = _stack(scope, spec, "observability", "Metrics, dashboards and alerts", termination_protection=keep)
             metrics = add_observability(stack, spec, spec.observability)
-        add_cluster(cluster_stack, spec, network=network, storage=storage, metrics=metrics)
+        domain = None
+        if spec.studio and spec.studio.domain:
+            keep = spec.studio.domain.removal_policy == "retain"
+            stack = _stack(scope, spec, "studio", "SageMaker Studio domain", termination_protection=keep)
+            domain = add_studio(stack, spec, network=network, storage=storage)
+        add_cluster(cluster_stack, spec, network=network, storage=storage, metrics=metrics, domain=domain)
 
 
 def _stack(scope: Construct, spec: ClusterSpec, part: str, description: str, **kwargs: Any) -> cdk.Stack:

@@ -22,6 +22,9 @@ AWS_CUSTOM_RESOURCE = "AWS679f53fac002430cb0da5b7982bd2287"
 BUCKET_DEPLOYMENT = "Custom::CDKBucketDeployment"
 
 
+_VARIABLE = re.compile(r"\$\{([^}]+)\}")
+
+
 def report(scope: IConstruct, config: Model) -> bool:
     """Judge a construct's configuration; errors fail synthesis, warnings are shown. True when it is sound.
 
@@ -99,12 +102,14 @@ def log_group(scope: Construct, id: str) -> logs.LogGroup:
 def _flat(value: Any) -> str:
     """An intrinsic function as text: references in angle brackets."""
     if isinstance(value, str):
-        return value
+        return _VARIABLE.sub(r"<\1>", value)
     (function, argument), *_ = value.items()
     if function == "Fn::Join":
         return str(argument[0]).join(_flat(part) for part in argument[1])
     if function == "Fn::GetAtt":
         return f"<{'.'.join(argument)}>"
     if function == "Fn::Sub":
-        return re.sub(r"\$\{([^}]+)\}", r"<\1>", argument)
+        return _VARIABLE.sub(r"<\1>", argument)
+    if function == "Fn::ImportValue":
+        return str(argument)
     return f"<{argument}>"

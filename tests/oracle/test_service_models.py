@@ -62,6 +62,7 @@ ENUMS = [
     ("AssociationConfig.export_events", "fsx", "EventType", same),
     ("ComputeGroup.deep_health_checks", "sagemaker", "DeepHealthCheckType", same),
     ("HyperPodConfig.slurm_config_strategy", "sagemaker", "ClusterSlurmConfigStrategy", same),
+    ("StudioDomainConfig.auth", "sagemaker", "AuthMode", str.upper),
     ("HyperPodConfig.node_recovery", "sagemaker", "ClusterNodeRecovery", str.capitalize),
 ]
 # The service documents the values of these in words only.
@@ -71,6 +72,7 @@ DOCUMENTED = [
 ]
 # Ours, which no service knows.
 OWN = {"ClusterSpec.kind", "HyperPodConfig.slurm_configuration", "ExportersConfig.optional"}
+OWN |= {"StudioDomainConfig.lustre", "StudioDomainConfig.apps"}
 OWN |= {name for name in LITERALS if name.endswith(".removal_policy")}
 
 

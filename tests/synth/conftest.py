@@ -88,7 +88,7 @@ _EVERYTHING = {
         "bind_dn": "cn=slurm,dc=example,dc=com",
         "bind_secret": "arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf",
     },
-    "studio": {},
+    "studio": {"domain": {"apps": ["code_editor", "jupyter_lab"]}},
     "observability": _OBSERVABILITY,
 }
 
@@ -103,6 +103,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "hyperpod": {
             "compute": _COMPUTE,
             "accounting_database": {"removal_policy": "destroy", "multi_az": False},
+        },
+        "studio": {
+            "domain": {
+                "auth": "sso",
+                "lustre": "per_user",
+                "users": [{"name": "alice", "sso_user": "alice@example.com"}],
+                "removal_policy": "destroy",
+            }
         },
         "observability": _OBSERVABILITY
         | {
@@ -136,6 +144,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
                 "port": 3307,
             },
         },
+        "users": [{"name": "alice", "uid": 10001}],
+        "studio": {"domain": {}},
         "observability": {
             "workspace": {"existing": "ws-0123abcd-0123-0123-0123-0123456789ab"},
             "alert_emails": ["ml-platform@example.com"],

@@ -6,7 +6,7 @@ import pytest
 
 from cdk_slurm.rules import RULES, check
 from cdk_slurm.rules.studio import workspace_findings
-from cdk_slurm.spec import ClusterSpec, Model, StudioConfig, StudioWorkspace
+from cdk_slurm.spec import ClusterSpec, Model, StudioConfig, StudioDomainConfig, StudioUser, StudioWorkspace
 
 DEFINED = [one for one in RULES.values() if one.violations.__module__ == "cdk_slurm.rules.studio"]
 ALICE = {"name": "alice", "uid": 10001, "gid": 1001}
@@ -32,6 +32,16 @@ def at(path: str) -> dict[str, Any]:
     return {"workspace": {"path": path}}
 
 
+def domain(*users: dict[str, Any], lustre: str = "shared", named: list[str] | None = None) -> ClusterSpec:
+    named_users = None if named is None else [{"name": name} for name in named]
+    return cluster({}, {"domain": {"lustre": lustre, "users": named_users}}, *users)
+
+
+def named(*users: StudioUser, auth: str = "iam") -> StudioDomainConfig:
+    return StudioDomainConfig(auth=auth, users=users)
+
+
+BOB = {"name": "bob", "uid": 10002, "gid": 1001}
 DIRECTORY = {"uri": "ldaps://ldap.example.com", "base_dn": "dc=example,dc=com"}
 
 PASSING: list[tuple[str, Model]] = [
@@ -48,6 +58,17 @@ PASSING: list[tuple[str, Model]] = [
     ("STUDIO_WORKSPACE_OWNER", cluster({}, {})),
     ("STUDIO_WORKSPACE_OWNER", cluster({}, None, ALICE | {"uid": 10002})),
     ("STUDIO_WORKSPACE_OWNER", cluster({}, {}, ALICE | {"uid": 10002}, directory=DIRECTORY)),
+    ("STUDIO_USER_NAME", named(StudioUser(name="alice"), StudioUser(name="bob"))),
+    ("STUDIO_USER_ACCOUNT", domain(ALICE, BOB, named=["bob"])),
+    ("STUDIO_USER_ACCOUNT", cluster({}, {}, ALICE | {"name": "a_b"})),
+    ("STUDIO_USER_IDS", domain(ALICE)),
+    ("STUDIO_USER_IDS", domain(ALICE, BOB | {"uid": 2001}, named=["alice"])),
+    ("STUDIO_USER_GID", domain(ALICE)),
+    ("STUDIO_NOBODY", domain(ALICE)),
+    ("STUDIO_SHARED_WORKSPACE", domain(ALICE)),
+    ("STUDIO_SHARED_WORKSPACE", domain(ALICE, BOB, lustre="per_user")),
+    ("STUDIO_SSO_USER", named(StudioUser(name="alice", sso_user="alice@example.com"), auth="sso")),
+    ("STUDIO_SPACE", StudioDomainConfig(instance_type="ml.g5.xlarge", volume_gib=16384)),
 ]
 
 FAILING: list[tuple[str, Model, str, str]] = [
@@ -75,6 +96,51 @@ FAILING: list[tuple[str, Model, str, str]] = [
         "studio.workspace.uid",
         "found 10001, which is nobody's in users; allowed without this warning: the uid of one of them",
     ),
+    (
+        "STUDIO_USER_NAME",
+        named(StudioUser(name="alice"), StudioUser(name="alice")),
+        "users[1].name",
+        "found 'alice' for the second time; allowed: each name once",
+    ),
+    (
+        "STUDIO_USER_ACCOUNT",
+        domain(ALICE, named=["bob"]),
+        "studio.domain.users[0].name",
+        "found 'bob', which is nobody's in users; allowed: alice",
+    ),
+    (
+        "STUDIO_USER_ACCOUNT",
+        domain(ALICE | {"name": "a_b"}),
+        "users[0].name",
+        "found 'a_b'; allowed: text of the form [a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}",
+    ),
+    ("STUDIO_USER_IDS", domain(ALICE | {"uid": 2001}), "users[0].uid", "found 2001; allowed: 10000 to 4000000"),
+    ("STUDIO_USER_IDS", domain(ALICE | {"gid": 1000}), "users[0].gid", "found 1000; allowed: 1001 to 4000000"),
+    (
+        "STUDIO_USER_GID",
+        domain({"name": "alice", "uid": 10001}),
+        "users[0].gid",
+        "found no gid, and Studio would have 10001 for ever; allowed without this warning: a gid",
+    ),
+    (
+        "STUDIO_NOBODY",
+        domain(ALICE, named=[]),
+        "studio.domain",
+        "found nobody who has a profile; allowed without this warning: somebody in users",
+    ),
+    (
+        "STUDIO_SHARED_WORKSPACE",
+        domain(ALICE, BOB),
+        "studio.domain.lustre",
+        "found shared, where bob can only read; allowed without this warning: per_user",
+    ),
+    (
+        "STUDIO_SSO_USER",
+        named(StudioUser(name="alice", sso_user="alice@example.com")),
+        "users[0].sso_user",
+        "found 'alice@example.com' with auth iam; allowed: with auth sso",
+    ),
+    ("STUDIO_SPACE", StudioDomainConfig(volume_gib=4), "volume_gib", "found 4; allowed: 5 to 16384"),
 ]
 
 
@@ -95,7 +161,12 @@ def test_every_rule_is_tested_with_both_outcomes() -> None:
 
 
 def test_what_only_warns() -> None:
-    assert {one.id for one in DEFINED if one.level == "warning"} == {"STUDIO_WORKSPACE_OWNER"}
+    assert {one.id for one in DEFINED if one.level == "warning"} == {
+        "STUDIO_WORKSPACE_OWNER",
+        "STUDIO_USER_GID",
+        "STUDIO_NOBODY",
+        "STUDIO_SHARED_WORKSPACE",
+    }
 
 
 @pytest.mark.parametrize(

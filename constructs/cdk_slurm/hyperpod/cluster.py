@@ -72,6 +72,9 @@ class HyperPodCluster(Construct):
     munge_secret_arn: str | None
     """Secret with the cluster's MUNGE key, once its controller runs; None without `studio`."""
 
+    client_objects: str | None
+    """ARN of what Slurm's programs for spaces of Studio are put into; None without `studio`."""
+
     def __init__(
         self,
         scope: Construct,
@@ -135,6 +138,7 @@ class HyperPodCluster(Construct):
             parts=_parts(legacy, accounting_database, s3_mounts, metrics),
             kms_key_arn=kms_key_arn,
         )
+        self.client_objects = bundle.bucket.arn_for_objects(f"{STUDIO_PREFIX}/*") if studio else None
         subnets = {
             group.name: _own_subnet(self, group, network) or network.private_subnet() for _, group in config.groups
         }
@@ -149,7 +153,7 @@ class HyperPodCluster(Construct):
             secret_arns=[arn for arn in secrets if arn],
             s3_mounts=s3_mounts,
             munge_secret=munge_secret,
-            client_objects=bundle.bucket.arn_for_objects(f"{STUDIO_PREFIX}/*") if studio else None,
+            client_objects=self.client_objects,
             topic_arn=config.failover_topic,
             metrics=metrics,
             image=exporters.dcgm_image if metrics else None,
@@ -191,6 +195,7 @@ class HyperPodCluster(Construct):
         cluster_arn: str,
         role_arn: str,
         munge_secret_arn: str | None = None,
+        client_objects: str | None = None,
     ) -> "HyperPodCluster":
         """Refer to a cluster that exists."""
         existing = _ExistingHyperPodCluster(scope, id)
@@ -198,6 +203,7 @@ class HyperPodCluster(Construct):
         existing.cluster_arn = cluster_arn
         existing.role = iam.Role.from_role_arn(existing, "Role", role_arn)
         existing.munge_secret_arn = munge_secret_arn
+        existing.client_objects = client_objects
         return existing
 
     def _check_workspace(self, studio: StudioConfig, lustre: LustreFileSystem | None) -> None:

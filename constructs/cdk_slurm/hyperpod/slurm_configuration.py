@@ -1,13 +1,13 @@
 """One description of a cluster, as HyperPod and the nodes want to read it."""
 
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 from typing import Any
 
 from cdk_slurm.hyperpod.munge_secret import MungeSecret
 from cdk_slurm.observability import MetricsWorkspace
 from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.rules.instances import has_gpus, instance_facts
+from cdk_slurm.rules.studio import studio_people
 from cdk_slurm.spec import (
     ComputeGroup,
     DirectoryConfig,
@@ -96,7 +96,9 @@ def cluster_json(
             secret_arn=accounting_database.secret_arn,
             user=accounting_database.user,
         ),
-        studio=_studio(studio, lustre, munge_secret, client_s3_uri) if studio and lustre and munge_secret else None,
+        studio=_studio(studio, users, lustre, munge_secret, client_s3_uri)
+        if studio and lustre and munge_secret
+        else None,
         metrics=metrics
         and _there(
             remote_write_url=metrics.remote_write_url,
@@ -126,14 +128,27 @@ def _group(node_type: NodeType, group: InstanceGroup, config: HyperPodConfig, *,
 
 
 def _studio(
-    studio: StudioConfig, lustre: LustreFileSystem, munge_secret: MungeSecret, client_s3_uri: str
+    studio: StudioConfig,
+    users: Sequence[User],
+    lustre: LustreFileSystem,
+    munge_secret: MungeSecret,
+    client_s3_uri: str,
 ) -> dict[str, Any]:
-    workspace = studio.workspace
-    path = workspace.path_on(lustre.mount_path)
+    workspace, mount = studio.workspace, lustre.mount_path
+    own = []
+    if studio.domain and studio.domain.lustre == "per_user":
+        own = [
+            {
+                "path": studio.mounted_on(mount, user.name),
+                "uid": user.uid,
+                "gid": user.uid if user.gid is None else user.gid,
+            }
+            for user, _ in studio_people(studio.domain, users)
+        ]
     return {
-        "workspace": {"path": path, "uid": workspace.uid, "gid": workspace.gid},
-        "directories": [],
-        "mounted": [str(PurePosixPath(path).parent)],
+        "workspace": {"path": workspace.path_on(mount), "uid": workspace.uid, "gid": workspace.gid},
+        "directories": own,
+        "mounted": [one["path"] for one in own] or [studio.mounted_on(mount)],
         "munge_secret_arn": munge_secret.secret_arn,
         "client_s3_uri": client_s3_uri,
     }

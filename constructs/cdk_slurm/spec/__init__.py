@@ -37,7 +37,7 @@ from cdk_slurm.spec.storage import (
     S3Mount,
     Storage,
 )
-from cdk_slurm.spec.studio import StudioConfig, StudioWorkspace
+from cdk_slurm.spec.studio import StudioApp, StudioConfig, StudioDomainConfig, StudioUser, StudioWorkspace
 
 __all__ = [
     "AccountingDatabaseConfig",
@@ -77,7 +77,10 @@ __all__ = [
     "SlackConfig",
     "SpecError",
     "Storage",
+    "StudioApp",
     "StudioConfig",
+    "StudioDomainConfig",
+    "StudioUser",
     "StudioWorkspace",
     "UnreadableError",
     "User",

@@ -48,12 +48,24 @@ def file_system_security_group(
     )
     group.apply_removal_policy(policy)
     own = group.attr_group_id
+    directions = [("FromNodes", own, nodes)]
+    if both_ways:
+        directions += [("Self", own, own), ("ToNodes", nodes, own)]
+    return own, security_rules(scope, directions, description=description, ports=ports, both_ways=both_ways)
+
+
+def security_rules(
+    scope: Construct,
+    directions: Sequence[tuple[str, str, str]],
+    *,
+    description: str,
+    ports: Sequence[PortRange],
+    both_ways: bool,
+) -> list[cdk.CfnResource]:
+    """Rules by their names, to a group and from a group; `both_ways` also lets the source send."""
     rules: list[cdk.CfnResource] = []
     for index, (protocol, first, last) in enumerate(ports):
         port: dict[str, Any] = {} if protocol == ALL_TRAFFIC[0] else {"from_port": first, "to_port": last}
-        directions = [("FromNodes", own, nodes)]
-        if both_ways:
-            directions += [("Self", own, own), ("ToNodes", nodes, own)]
         for name, to, source in directions:
             ingress = ec2.CfnSecurityGroupIngress(
                 scope,
@@ -82,7 +94,7 @@ def file_system_security_group(
                     **port,
                 )
                 rules.append(egress)
-    return own, rules
+    return rules
 
 
 def regional_dns_name(scope: Construct, file_system_id: str) -> str:

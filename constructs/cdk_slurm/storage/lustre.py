@@ -1,5 +1,6 @@
 """Amazon FSx for Lustre."""
 
+import aws_cdk as cdk
 from aws_cdk import aws_fsx as fsx
 from constructs import Construct
 
@@ -8,10 +9,14 @@ from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.spec import ExistingLustre, LustreConfig
 from cdk_slurm.storage.file_system import (
     ALL_TRAFFIC,
+    PortRange,
     file_system_security_group,
     regional_dns_name,
     removal_policy,
+    security_rules,
 )
+
+_TCP: list[PortRange] = [("tcp", 988, 988), ("tcp", 1018, 1023)]
 
 
 class LustreFileSystem(Construct):
@@ -36,6 +41,9 @@ class LustreFileSystem(Construct):
     efa: bool
     """Whether clients reach it over EFA."""
 
+    security_group_id: str | None
+    """Its own security group; None for a file system that exists, whose groups are not known."""
+
     def __init__(
         self,
         scope: Construct,
@@ -49,7 +57,7 @@ class LustreFileSystem(Construct):
         config = config or LustreConfig()
         report(self, config)
         persistent = config.deployment_type.startswith("PERSISTENT")
-        ports = [ALL_TRAFFIC] if config.efa else [("tcp", 988, 988), ("tcp", 1018, 1023)]
+        ports = [ALL_TRAFFIC] if config.efa else _TCP
         policy = removal_policy(config.removal_policy)
         security_group_id, rules = file_system_security_group(
             self, network, description="FSx for Lustre", ports=ports, both_ways=True, policy=policy
@@ -82,6 +90,7 @@ class LustreFileSystem(Construct):
         for rule in rules:
             file_system.add_resource_dependency(rule)
         file_system.apply_removal_policy(policy)
+        self.security_group_id = security_group_id
         self.file_system_id = file_system.ref
         self.dns_name = file_system.attr_dns_name
         self.mount_name = file_system.attr_lustre_mount_name
@@ -133,7 +142,21 @@ class LustreFileSystem(Construct):
         existing.dns_name = dns_name or regional_dns_name(scope, file_system_id)
         existing.mount_path = mount_path
         existing.efa = efa
+        existing.security_group_id = None
         return existing
+
+    def allow_clients(self, scope: Construct, security_group_id: str) -> list[cdk.CfnResource]:
+        """Let others than nodes be clients, over TCP; return the rules, which are in their scope.
+
+        None for a file system that exists: its groups are its owner's.
+        """
+        if self.security_group_id is None:
+            return []
+        directions = [
+            ("ClientsToLustre", self.security_group_id, security_group_id),
+            ("LustreToClients", security_group_id, self.security_group_id),
+        ]
+        return security_rules(scope, directions, description="FSx for Lustre", ports=_TCP, both_ways=True)
 
 
 class _ExistingLustreFileSystem(LustreFileSystem):
