@@ -1,7 +1,7 @@
 """EC2's networking: the CloudFormation types that MiniStack lacks, and what EC2 checks of those it has."""
 
 import ipaddress
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ministack.core.responses import get_region
@@ -88,6 +88,25 @@ def require_one_vpc(subnet_ids: list[str], group_ids: list[str], *, what: str) -
     if len(set(found.values())) > 1:
         told = ", ".join(f"{id_} in {vpc}" for id_, vpc in found.items())
         raise ValueError(f"{what}: subnets and security groups are in several VPCs: {told}")
+
+
+def lets_through(
+    direction: str, group_ids: Iterable[str], port: int, *, groups: Iterable[str], network: ipaddress.IPv4Network
+) -> bool:
+    """Whether some security groups' rules let TCP at a port through, to or from other groups or a whole network.
+
+    `direction` is EC2's word: `IpPermissions` or `IpPermissionsEgress`.
+    """
+    others = set(groups)
+    for rule in (rule for id_ in group_ids for rule in ec2._security_groups[id_][direction]):
+        open_ = rule["IpProtocol"] == "-1" or (
+            rule["IpProtocol"] in ("tcp", "6") and int(rule["FromPort"]) <= port <= int(rule["ToPort"])
+        )
+        to_group = any(pair.get("GroupId") in others for pair in rule["UserIdGroupPairs"])
+        to_range = any(network.subnet_of(ipaddress.IPv4Network(one["CidrIp"])) for one in rule["IpRanges"])
+        if open_ and (to_group or to_range):
+            return True
+    return False
 
 
 def _zone_name(zone_id: str) -> str | None:

@@ -7,7 +7,7 @@ from ministack.core.responses import get_account_id, get_region
 from ministack.services import ec2
 
 from local_aws.cloudformation import Type
-from local_aws.ec2 import fresh_id, require_one_vpc, vpc_of_subnet
+from local_aws.ec2 import fresh_id, lets_through, require_one_vpc, vpc_of_subnet
 from local_aws.references import in_bucket
 from local_aws.world import WORLD, Resource
 
@@ -108,25 +108,13 @@ def _check_file_system(properties: dict[str, Any], standing: Resource | None) ->
     groups = properties.get("SecurityGroupIds", [])
     require_one_vpc(properties["SubnetIds"], groups, what="The file system")
     if properties["FileSystemType"] == "LUSTRE":
+        network = ipaddress.IPv4Network(ec2._subnets[properties["SubnetIds"][0]]["CidrBlock"])
         for direction in ("IpPermissions", "IpPermissionsEgress"):
-            if not _lets_lustre_through(direction, groups, properties["SubnetIds"][0]):
+            if not lets_through(direction, groups, _LUSTRE_PORT, groups=groups, network=network):
                 raise ValueError(
                     "The security groups do not permit Lustre LNET network traffic on port "
                     f"{_LUSTRE_PORT} among the file servers ({direction})"
                 )
-
-
-def _lets_lustre_through(direction: str, group_ids: list[str], subnet_id: str) -> bool:
-    cidr = ipaddress.IPv4Network(ec2._subnets[subnet_id]["CidrBlock"])
-    for rule in (rule for id_ in group_ids for rule in ec2._security_groups[id_][direction]):
-        open_ = rule["IpProtocol"] == "-1" or (
-            rule["IpProtocol"] in ("tcp", "6") and int(rule["FromPort"]) <= _LUSTRE_PORT <= int(rule["ToPort"])
-        )
-        to_group = any(pair.get("GroupId") in group_ids for pair in rule["UserIdGroupPairs"])
-        to_range = any(cidr.subnet_of(ipaddress.IPv4Network(one["CidrIp"])) for one in rule["IpRanges"])
-        if open_ and (to_group or to_range):
-            return True
-    return False
 
 
 def _create_association(_name: str, properties: dict[str, Any]) -> tuple[str, dict[str, Any]]:

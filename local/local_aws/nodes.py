@@ -21,7 +21,7 @@ _ECR = re.compile(r"(\d{12})\.dkr\.ecr(?:-fips)?\.([a-z0-9-]+)\.amazonaws\.com/(
 
 def node_needs(bucket: str, prefix: str) -> Iterator[Need]:
     """What the scripts of a bundle need. Raises `ValueError` where something that they use does not exist."""
-    cluster = _cluster(bucket, prefix)
+    cluster = cluster_json(bucket, prefix)
     for mount in cluster.get("mounts", {}).get("s3", ()):
         yield from _mount_needs(mount)
     if metrics := cluster.get("metrics"):
@@ -54,8 +54,8 @@ def _metrics_needs(metrics: dict[str, Any]) -> Iterator[Need]:
             yield Need(f"ecr:{action}", f"arn:aws:ecr:{region}:{account}:repository/{repository}")
 
 
-def _cluster(bucket: str, prefix: str) -> dict[str, Any]:
-    """Empty where there are other scripts than ours."""
+def cluster_json(bucket: str, prefix: str) -> dict[str, Any]:
+    """What a bundle of scripts knows of its cluster; empty where there are other scripts than ours."""
     try:
         found = client("s3").get_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/{_CLUSTER}")
     except ClientError:

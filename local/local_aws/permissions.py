@@ -5,8 +5,10 @@ MiniStack judges each call itself where IAM is enforced.
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from dataclasses import replace as changed
 from functools import cache
 from typing import Any
 
@@ -18,6 +20,8 @@ from local_aws.hooks import replace
 from local_aws.references import role_named
 
 _MANAGED = "arn:aws:iam::aws:policy/"
+
+_VARIABLE = re.compile(r"\$\{([^{}]+)\}")
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,10 @@ def require_role(role_arn: str, *, service: str, needs: Iterable[Need], source_a
     `source_arn` is what the service takes it on for, where it tells.
     """
     role = role_named(role_arn)
-    account, name = get_account_id(), role["RoleName"]
-    if not _trusts(role, service, account, source_arn):
+    if not _trusts(role, service, get_account_id(), source_arn):
         raise ValueError(f"{service} is not authorized to assume the role {role_arn}")
-    policies = iam_evaluator._gather_role_policies(name, account)
     for need in needs:
-        if iam_evaluator.evaluate(_context(name, service, need), policies).decision != "Allow":
+        if not _allows(role["RoleName"], service, need):
             raise ValueError(
                 f"The role {role_arn} is not authorized to perform: {need.action} on resource: {need.resource}"
             )
@@ -65,9 +67,8 @@ def require_caller(needs: Iterable[Need]) -> None:
     if not name:
         return  # the account's root user
     role = name.partition("/")[0]
-    policies = iam_evaluator._gather_role_policies(role, get_account_id())
     for need in needs:
-        if iam_evaluator.evaluate(_context(role, "", need), policies).decision != "Allow":
+        if not _allows(role, "", need):
             raise ValueError(
                 f"The role {role} is not authorized to perform: {need.action} on resource: {need.resource}"
             )
@@ -86,6 +87,34 @@ def lets_in(policy: str | Mapping[str, Any], *, service: str, need: Need) -> boo
         and iam_evaluator._conditions_met(statement.get("Condition", {}), context)
     }
     return effects == {"Allow"}
+
+
+def user_id(role_arn: str, service: str) -> str:
+    """What IAM calls `aws:userid` of a service that has taken on a role."""
+    return f"{role_named(role_arn)['RoleId']}:{service}"
+
+
+def _allows(role: str, service: str, need: Need) -> bool:
+    context = _context(role, service, need)
+    policies = iam_evaluator._gather_role_policies(role, get_account_id())
+    filled = [[_filled(statement, context) for statement in policy] for policy in policies]
+    return bool(iam_evaluator.evaluate(context, filled).decision == "Allow")
+
+
+def _filled(
+    statement: iam_evaluator.ParsedStatement, context: iam_evaluator.EvalContext
+) -> iam_evaluator.ParsedStatement:
+    """A statement with its variables' values, which MiniStack does not fill in. One without a value matches nothing.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html
+    """
+
+    def value(found: re.Match[str]) -> str:
+        return str(iam_evaluator._resolve_condition_key(found[1], context) or found[0])
+
+    text = json.dumps([statement.resources, statement.conditions])
+    resources, conditions = json.loads(_VARIABLE.sub(value, text))
+    return changed(statement, resources=resources, conditions=conditions)
 
 
 def _names(statement: Mapping[str, Any], service: str) -> bool:
@@ -121,7 +150,8 @@ def _context(role: str, service: str, need: Need) -> iam_evaluator.EvalContext:
         region=get_region(),
         secure_transport=True,
         service_context=told | {key.lower(): value for key, value in need.context.items()},
-        principal_keys={"aws:principalaccount": account},
+        principal_keys={"aws:principalaccount": account}
+        | ({"aws:userid": f"{iam._roles[role]['RoleId']}:{service}"} if role else {}),
     )
 
 

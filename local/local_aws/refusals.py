@@ -1,7 +1,8 @@
 """What services would be refused when they do their work after a deployment.
 
 CloudFormation is told of none of it: alerts that a topic does not take, events whose rule may not publish, metrics
-that Grafana may not read. Who has permission is often written down later than who needs it.
+that Grafana may not read, a cluster that Studio's spaces may not look at. Who has permission is often written down
+later than who needs it.
 """
 
 import json
@@ -11,7 +12,7 @@ from typing import Any
 from ministack.core.responses import get_account_id
 from ministack.services import eventbridge
 
-from local_aws import aps, sns
+from local_aws import aps, sns, spaces, studio
 from local_aws.grafana import WORKSPACE as GRAFANA
 from local_aws.grafana import ManagedGrafana, workspace_arn
 from local_aws.permissions import Need, lets_in, require_role
@@ -28,6 +29,8 @@ def refusals(grafana: ManagedGrafana) -> list[str]:
             found += _of_events(str(key), target)
     for workspace in WORLD.all(GRAFANA):
         found += _of_grafana(workspace, grafana)
+    for space in WORLD.all(studio.SPACE):
+        found += spaces.refusals_of(space)
     return found
 
 

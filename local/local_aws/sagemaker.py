@@ -251,7 +251,7 @@ def _script_needs(group: dict[str, Any]) -> Iterator[Need]:
         bucket, prefix = in_bucket(uri, what="SourceS3Uri")
         yield Need("s3:ListBucket", f"arn:aws:s3:::{bucket}")
         yield Need("s3:GetObject", f"arn:aws:s3:::{bucket}/{prefix.rstrip('/')}/on_create.sh")
-        for key in _keys_of(bucket):
+        for key in keys_of(bucket):
             yield Need("kms:Decrypt", key)
         yield from node_needs(bucket, prefix)
     if any("FsxLustreConfig" in one for one in group.get("InstanceStorageConfigs", ())):
@@ -274,7 +274,7 @@ def _legacy_needs(parameters: dict[str, Any]) -> Iterator[Need]:
         yield Need("sns:Publish", slurm["slurm_sns_arn"])
 
 
-def _keys_of(bucket: str) -> Iterator[str]:
+def keys_of(bucket: str) -> Iterator[str]:
     """Customer managed keys that a bucket's objects are encrypted with."""
     encryption = client("s3").get_bucket_encryption(Bucket=bucket)["ServerSideEncryptionConfiguration"]
     for rule in encryption["Rules"]:

@@ -47,7 +47,10 @@ def write_only(type_: str) -> frozenset[str]:
 def replacing_paths(type_: str) -> tuple[PropertyPath, ...]:
     """Paths of the properties whose change replaces a resource of a type."""
     by_schema = {tuple(pointer.split("/")) for pointer in _pointers(type_, "createOnlyProperties")}
-    return tuple(sorted(by_schema | set(_by_documentation(type_))))
+    found = by_schema | set(_by_documentation(type_))
+    if (schema(type_) or {}).get("tagging", {}).get("tagUpdatable"):
+        found.discard(("Tags",))  # of some types the documentation says otherwise
+    return tuple(sorted(found))
 
 
 def replacing_change(type_: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> PropertyPath | None:

@@ -64,10 +64,11 @@ def _application(directory: Path) -> Callable[[Message, Receive, Send], Awaitabl
         sagemaker,
         secretsmanager,
         sns,
+        studio,
     )
 
     managed_grafana = grafana.ManagedGrafana(directory)
-    makers: tuple[Any, ...] = (ec2, fsx, sagemaker, aps, chatbot, managed_grafana)
+    makers: tuple[Any, ...] = (ec2, fsx, sagemaker, studio, aps, chatbot, managed_grafana)
     ec2.install()
     s3.install()
     secretsmanager.install()
@@ -78,7 +79,7 @@ def _application(directory: Path) -> Callable[[Message, Receive, Send], Awaitabl
         checks={name: check for part in (*makers, functions, sns) for name, check in part.checks().items()},
     )
     api.serve("fsx", target_prefix="AWSSimbaAPIService", operations=fsx.operations())
-    api.serve("sagemaker", target_prefix="SageMaker", operations=sagemaker.operations())
+    api.serve("sagemaker", target_prefix="SageMaker", operations=sagemaker.operations() | studio.operations())
     rest_services: tuple[tuple[str, str, Any], ...] = (
         ("amp", "aps", aps),
         ("chatbot", "chatbot", chatbot),

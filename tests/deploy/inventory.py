@@ -6,7 +6,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from cdk_slurm.rehearsal import LocalAws
-from tests.deploy import inventory_observability
+from tests.deploy import inventory_observability, inventory_studio
 
 #: What kind of thing, and its id.
 Thing = tuple[str, str]
@@ -83,6 +83,7 @@ def _own_buckets(aws: LocalAws) -> list[str]:
 
 _LISTS: dict[str, Callable[[LocalAws], Iterable[str]]] = {
     **inventory_observability.LISTS,
+    **inventory_studio.LISTS,
     "VPC": _ec2("describe_vpcs", "Vpcs", "VpcId"),
     "subnet": _ec2("describe_subnets", "Subnets", "SubnetId"),
     "security group": _ec2("describe_security_groups", "SecurityGroups", "GroupId"),
@@ -209,6 +210,7 @@ def _exists(service: str, operation: str, key: str, parameter: str, *, one: bool
 
 _READERS: dict[str, Reader] = {
     **inventory_observability.READERS,
+    **inventory_studio.READERS,
     "AWS::CDK::Metadata": lambda *_: True,  # nothing that any service knows
     "AWS::EC2::EIP": _exists("ec2", "describe_addresses", "Addresses", "PublicIps"),
     "AWS::EC2::FlowLog": _exists("ec2", "describe_flow_logs", "FlowLogs", "FlowLogIds"),

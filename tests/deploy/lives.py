@@ -17,10 +17,12 @@ from cdk_slurm.hyperpod import lifecycle_bundle
 from cdk_slurm.rehearsal import (
     Change,
     DeployedDashboard,
+    DeployedSpace,
     LocalAws,
     Stage,
     changes_between,
     deployed_dashboards,
+    deployed_spaces,
     grafana,
 )
 from cdk_slurm.rehearsal.local_aws import CHECKOUT
@@ -51,6 +53,7 @@ class Scene:
     """Tags of VPCs, addresses and buckets that CloudFormation made, by id."""
 
     dashboards: tuple[DeployedDashboard, ...]
+    spaces: tuple[DeployedSpace, ...]
     data_sources: dict[str, dict[str, Any]]
     """Of all Grafana workspaces, by uid."""
 
@@ -97,6 +100,7 @@ def scene(aws: LocalAws, name: str) -> Scene:
         resources=resources,
         tags=read_tags(aws, resources),
         dashboards=deployed_dashboards(aws),
+        spaces=deployed_spaces(aws),
         data_sources=_data_sources(aws),
         refusals=aws.refusals(),
         missing=missing(aws, resources),
@@ -138,6 +142,9 @@ def disposable(described: Mapping[str, Any]) -> dict[str, Any]:
     if "observability" in described:
         observability = described["observability"] or {}
         changed["observability"] = observability | {"workspace": observability.get("workspace", {}) | gone}
+    studio = described.get("studio") or {}
+    if "domain" in studio:
+        changed["studio"] = studio | {"domain": (studio["domain"] or {}) | gone}
     hyperpod = described["hyperpod"]
     if "accounting_database" in hyperpod:
         changed["hyperpod"] = hyperpod | {"accounting_database": hyperpod["accounting_database"] | gone}

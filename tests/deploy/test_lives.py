@@ -7,6 +7,7 @@ from cdk_slurm.dashboards import dashboards
 from cdk_slurm.rehearsal import DATA_TYPES
 from cdk_slurm.rehearsal.local_aws import CHECKOUT
 from cdk_slurm.rules.hyperpod import partition_of
+from cdk_slurm.rules.studio import studio_people
 from cdk_slurm.spec import ClusterSpec, ComputeGroup
 from tests.deploy.lives import Life, Scene
 
@@ -117,6 +118,16 @@ def test_the_bundle_knows_the_real_secret_of_the_munge_key(life: Life, described
         assert secret not in life.kept, "the cluster that is made anew has another key"
 
 
+def test_everybody_has_a_space_with_their_ids(life: Life, described: ClusterSpec):
+    people = studio_people(described.studio.domain, described.users) if _has_domain(described) else []
+    wanted = {(f"{user.name}-code-editor", user.uid, user.gid) for user, _ in people}
+    for scene in (life.deployed, life.updated, life.again):
+        assert {(one.name, one.uid, one.gid) for one in scene.spaces} == wanted
+    kinds = Counter(kind for kind, _ in life.kept)
+    assert (kinds["domain"], kinds["profile"], kinds["space"]) == (1 if wanted else 0, len(wanted), len(wanted))
+    assert kinds["space's script"] == len(wanted), "no script of before the update"
+
+
 def test_what_is_described_is_seen(life: Life, described: ClusterSpec):
     wanted = described.observability
     kinds = Counter(kind for kind, _ in life.deployed.things)
@@ -181,7 +192,8 @@ def test_destroying_takes_the_cluster_and_leaves_the_data(life: Life, described:
     assert "cluster" not in kept
     assert "association" not in kept
     stacks = {id_.removeprefix(f"{described.name}-") for kind, id_ in life.kept if kind == "stack"}
-    assert stacks == {"network", "storage"} | ({"observability"} if described.observability else set())
+    outliving = {"observability": described.observability is not None, "studio": _has_domain(described)}
+    assert stacks == {"network", "storage"} | {name for name, wanted in outliving.items() if wanted}
 
 
 def test_deploying_again_finds_the_data(life: Life):
@@ -203,6 +215,10 @@ def test_what_is_to_go_leaves_nothing(life: Life):
 
 def _api(described: ClusterSpec) -> bool:
     return described.hyperpod.slurm_configuration == "api"
+
+
+def _has_domain(described: ClusterSpec) -> bool:
+    return described.studio is not None and described.studio.domain is not None
 
 
 def _counts(scene: Scene) -> list[tuple[str, int]]:

@@ -488,6 +488,7 @@ observability:
         assert ["Log in to compute nodes", "only while a job of one's own runs there"] in rows
         assert ["Accounts", "ldaps://ldap.example.com, beside 1 of the file"] in rows
         assert ["Studio workspace", "/fsx/shared/studio-workspace"] in rows
+        assert ["Studio domain", "none of ours"] in rows
         assert ["Metrics", "150 days, kept on destroy"] in rows
         assert ["Dashboards", "for people of IAM Identity Center"] in rows
         assert ["Alerts", "ml-platform@example.com"] in rows
@@ -514,6 +515,20 @@ observability:
         Path("seen.yaml").write_text(f"{Path('good.yaml').read_text('utf-8')}observability: {observability}\n", "utf-8")
         rows = self.rows(run("summary", "seen.yaml"))
         assert [one for one in rows if one in told] == told
+
+    @pytest.mark.parametrize(
+        ("domain", "told"),
+        [
+            ("{apps: [code_editor, jupyter_lab]}", "code editor and jupyter lab for alice, bob, kept on destroy"),
+            ("{users: [{name: bob}], removal_policy: destroy}", "code editor for bob, destroyed on destroy"),
+            ("{users: []}", "code editor for nobody, kept on destroy"),
+        ],
+    )
+    def test_of_who_is_in_studio(self, assembly: Path, domain: str, told: str) -> None:
+        people = "users: [{name: alice, uid: 10001, gid: 1001}, {name: bob, uid: 10002, gid: 1001}]"
+        more = f"storage: {{lustre: {{}}}}\n{people}\nstudio: {{domain: {domain}}}\n"
+        Path("good.yaml").write_text(f"{Path('good.yaml').read_text('utf-8')}{more}", "utf-8")
+        assert ["Studio domain", told] in self.rows(run("summary", "good.yaml", env={"COLUMNS": "120"}))
 
     @pytest.mark.parametrize("columns", ["80", "120"])
     @pytest.mark.parametrize("example", EXAMPLES, ids=lambda file: file.stem)

@@ -135,6 +135,15 @@ class View:
         )
         print_table(
             console,
+            "Studio",
+            ("Space", "App", "Person", "Uid", "Gid", "Directory of Lustre"),
+            [
+                (one.name, one.app, one.person, str(one.uid), str(one.gid), ", ".join(one.directories))
+                for one in deployed.spaces
+            ],
+        )
+        print_table(
+            console,
             "Outputs",
             ("Stack", "Output", "Value"),
             [(stack, name, value) for stack, outputs in deployed.outputs.items() for name, value in outputs.items()],

@@ -1,13 +1,14 @@
 """How a summary looks."""
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from cdk_slurm.assembly import Assembly
 from cdk_slurm.cli.observability_view import ON_DESTROY, observability_rows
 from cdk_slurm.cli.tables import Row, plain_console, print_table
 from cdk_slurm.rules.hyperpod import partition_of
 from cdk_slurm.rules.instances import instance_facts
+from cdk_slurm.rules.studio import studio_people
 from cdk_slurm.spec import (
     AccountingDatabaseConfig,
     ClusterSpec,
@@ -17,6 +18,8 @@ from cdk_slurm.spec import (
     LustreConfig,
     OpenZfsConfig,
     Storage,
+    StudioConfig,
+    User,
 )
 
 _NOT_OURS = "not touched"
@@ -57,8 +60,18 @@ def _cluster(spec: ClusterSpec) -> Iterator[Row]:
         yield "Accounts", f"{spec.directory.uri}, beside {len(spec.users)} of the file"
     if spec.studio and spec.storage.lustre:
         yield "Studio workspace", spec.studio.workspace.path_on(spec.storage.lustre.mount)
+        yield "Studio domain", _domain(spec.studio, spec.users)
     if spec.observability:
         yield from observability_rows(spec.observability)
+
+
+def _domain(studio: StudioConfig, users: Sequence[User]) -> str:
+    domain = studio.domain
+    if domain is None:
+        return "none of ours"
+    people = ", ".join(user.name for user, _ in studio_people(domain, users)) or "nobody"
+    apps = " and ".join(one.replace("_", " ") for one in domain.apps)
+    return f"{apps} for {people}, {ON_DESTROY[domain.removal_policy]} on destroy"
 
 
 def _instance_groups(spec: ClusterSpec) -> Iterator[Row]:

@@ -6,7 +6,7 @@ the user's AWS configuration is read.
 
 from cdk_slurm.rehearsal.changes import DATA_TYPES, Change, changes_between
 from cdk_slurm.rehearsal.dashboards import DeployedDashboard, deployed_dashboards, grafana
-from cdk_slurm.rehearsal.deployed import Deployed, describe
+from cdk_slurm.rehearsal.deployed import Deployed, DeployedSpace, deployed_spaces, describe
 from cdk_slurm.rehearsal.local_aws import LocalAws, NotInstalledError
 from cdk_slurm.rehearsal.stage import CdkError, Observer, Stage
 
@@ -16,12 +16,14 @@ __all__ = [
     "Change",
     "Deployed",
     "DeployedDashboard",
+    "DeployedSpace",
     "LocalAws",
     "NotInstalledError",
     "Observer",
     "Stage",
     "changes_between",
     "deployed_dashboards",
+    "deployed_spaces",
     "describe",
     "grafana",
 ]

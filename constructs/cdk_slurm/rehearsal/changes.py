@@ -13,6 +13,8 @@ DATA_TYPES = frozenset(
         "AWS::FSx::FileSystem",
         "AWS::RDS::DBInstance",
         "AWS::S3::Bucket",
+        "AWS::SageMaker::Domain",
+        "AWS::SageMaker::Space",
         "AWS::SecretsManager::Secret",
     }
 )

@@ -1,7 +1,8 @@
 """What stands in an account after a deployment, as the services themselves tell it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from cdk_slurm.rehearsal.dashboards import DeployedDashboard, deployed_dashboards
 from cdk_slurm.rehearsal.local_aws import LocalAws
@@ -34,6 +35,21 @@ class DeployedFileSystem:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DeployedSpace:
+    """A space of SageMaker Studio."""
+
+    name: str
+    app: str
+    """`CodeEditor` or `JupyterLab`."""
+
+    person: str
+    uid: int
+    gid: int
+    directories: tuple[str, ...]
+    """Directories of Lustre that it mounts, as they are named there."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Deployed:
     """All that a rehearsal shows."""
 
@@ -49,6 +65,7 @@ class Deployed:
     """File system, directory on it, and where in S3 its files come from."""
 
     dashboards: tuple[DeployedDashboard, ...]
+    spaces: tuple[DeployedSpace, ...]
     refusals: tuple[str, ...]
     """What services would be refused in their work."""
 
@@ -100,8 +117,31 @@ def describe(aws: LocalAws, cluster: str, stacks: Iterable[str]) -> Deployed:
         buckets=_buckets(aws),
         associations=associations,
         dashboards=deployed_dashboards(aws),
+        spaces=deployed_spaces(aws),
         refusals=tuple(aws.refusals()),
         outputs={name: _outputs(aws, name) for name in stacks},
+    )
+
+
+def deployed_spaces(aws: LocalAws) -> tuple[DeployedSpace, ...]:
+    """Every space, and whose it is."""
+    return tuple(_space(aws, one) for one in aws.client("sagemaker").list_spaces()["Spaces"])
+
+
+def _space(aws: LocalAws, listed: Mapping[str, Any]) -> DeployedSpace:
+    sagemaker, domain = aws.client("sagemaker"), listed["DomainId"]
+    told = sagemaker.describe_space(DomainId=domain, SpaceName=listed["SpaceName"])
+    name = told["OwnershipSettings"]["OwnerUserProfileName"]
+    settings = sagemaker.describe_user_profile(DomainId=domain, UserProfileName=name)["UserSettings"]
+    return DeployedSpace(
+        name=told["SpaceName"],
+        app=told["SpaceSettings"]["AppType"],
+        person=name,
+        uid=settings["CustomPosixUserConfig"]["Uid"],
+        gid=settings["CustomPosixUserConfig"]["Gid"],
+        directories=tuple(
+            one["FSxLustreFileSystemConfig"]["FileSystemPath"] for one in settings["CustomFileSystemConfigs"]
+        ),
     )
 
 

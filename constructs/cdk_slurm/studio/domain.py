@@ -16,6 +16,9 @@ from cdk_slurm.studio.execution_role import ExecutionRole
 
 _Props = sagemaker.CfnDomain
 
+#: To which people may enlarge volumes by themselves.
+_MOST_GIB = 100
+
 
 class StudioDomain(Construct):
     """A domain without a way to the internet of its own, in the cluster's private subnet, with Lustre in its spaces.
@@ -78,12 +81,21 @@ class StudioDomain(Construct):
             # Where Lustre is.
             subnet_ids=[network.private_subnet().subnet_id],
             kms_key_id=kms_key_arn,
+            # Spaces have volumes of their own. A home file system would outlive the domain, outside every stack, and
+            # its mount targets would keep the network from going.
+            home_efs_file_system_creation="Disabled",
             tag_propagation="ENABLED",
             default_user_settings=_Props.UserSettingsProperty(
                 execution_role=self.role.role_arn,
                 security_groups=groups,
                 studio_web_portal="ENABLED",
                 default_landing_uri="studio::",
+                space_storage_settings=_Props.DefaultSpaceStorageSettingsProperty(
+                    default_ebs_storage_settings=_Props.DefaultEbsStorageSettingsProperty(
+                        default_ebs_volume_size_in_gb=self.config.volume_gib,
+                        maximum_ebs_volume_size_in_gb=max(self.config.volume_gib, _MOST_GIB),
+                    )
+                ),
             ),
         )
         for rule in rules:
@@ -137,4 +149,6 @@ def keep(construct: Construct, config: StudioDomainConfig) -> None:
     """Retain everything of a construct, or let it go, when its stack goes."""
     for child in construct.node.find_all():
         if isinstance(child, cdk.CfnResource):
-            child.apply_removal_policy(removal_policy(config.removal_policy))
+            # A script that another one has taken the place of is nobody's: only the last one is kept, with its space.
+            script = isinstance(child, sagemaker.CfnStudioLifecycleConfig)
+            child.apply_removal_policy(removal_policy(config.removal_policy), apply_to_update_replace_policy=not script)

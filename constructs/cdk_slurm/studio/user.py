@@ -115,6 +115,8 @@ class StudioUser(Construct):
             studio_lifecycle_config_name=f"{name}-{digest}",
             studio_lifecycle_config_content=cdk.Fn.base64(script),
         )
+        # Another tag would make another one, under a name that is taken.
+        configuration.add_property_deletion_override("Tags")
         return configuration.attr_studio_lifecycle_config_arn
 
     def _space(self, app: StudioApp, domain: StudioDomain, script_arn: str) -> sagemaker.CfnSpace:
