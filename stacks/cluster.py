@@ -38,7 +38,7 @@ def add_cluster(
         kms_key_arn=spec.kms_key,
     )
     if domain:
-        StudioAccess(stack, "StudioAccess", cluster=cluster, role=domain.role, kms_key_arn=spec.kms_key)
+        StudioAccess(stack, "StudioAccess", cluster=cluster, role=domain.role)
     cdk.CfnOutput(stack, "ClusterName", value=cluster.cluster_name)
     cdk.CfnOutput(stack, "ClusterArn", value=cluster.cluster_arn)
     if cluster.munge_secret_arn:

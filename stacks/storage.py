@@ -31,7 +31,7 @@ def add_storage(stack: cdk.Stack, spec: ClusterSpec, network: TrainingNetwork) -
         cdk.CfnOutput(stack, "FSxLustreFilesystemMountname", value=lustre.mount_name)
         cdk.CfnOutput(stack, "FSxLustreFilesystemDNSname", value=lustre.dns_name)
         if isinstance(spec.storage.lustre, LustreConfig):
-            exported += [lustre.file_system_id, lustre.mount_name, lustre.dns_name]
+            exported += [lustre.file_system_id, lustre.mount_name, lustre.dns_name, lustre.security_group_id]
     if spec.storage.openzfs:
         openzfs = parts.openzfs = OpenZfsFileSystem.from_config(stack, "OpenZfs", config=spec.storage.openzfs, **shared)
         if openzfs.root_volume_id:
@@ -42,7 +42,7 @@ def add_storage(stack: cdk.Stack, spec: ClusterSpec, network: TrainingNetwork) -
         parts.bucket = DataBucket.from_config(stack, "Data", config=spec.data, kms_key_arn=spec.kms_key)
         cdk.CfnOutput(stack, "S3BucketName", value=parts.bucket.bucket.bucket_name)
         if spec.data.bucket == "new":
-            exported.append(parts.bucket.bucket.bucket_name)
+            exported += [parts.bucket.bucket.bucket_name, parts.bucket.bucket.bucket_arn]
     if spec.hyperpod.accounting_database:
         parts.accounting_database = AccountingDatabase.from_config(
             stack, "Accounting", config=spec.hyperpod.accounting_database, **shared

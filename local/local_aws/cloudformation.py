@@ -63,13 +63,7 @@ def install(types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, 
 
 
 #: Types whose names a template chooses: CloudFormation refuses to replace what it cannot name anew.
-_CUSTOM_NAMES = {
-    "AWS::S3::Bucket": "BucketName",
-    "AWS::SageMaker::Cluster": "ClusterName",
-    "AWS::SageMaker::Space": "SpaceName",
-    "AWS::SageMaker::StudioLifecycleConfig": "StudioLifecycleConfigName",
-    "AWS::SageMaker::UserProfile": "UserProfileName",
-}
+_CUSTOM_NAMES = {"AWS::SageMaker::Cluster": "ClusterName", "AWS::S3::Bucket": "BucketName"}
 
 
 def _join(types: Mapping[str, Type], checks: Mapping[str, Callable[[dict[str, Any], Resource | None], None]]) -> None:

@@ -34,7 +34,7 @@ DESCRIBED = {
             {"bucket": "someones-results", "mount": "/results", "read_only": False},
         ],
     },
-    "data": {"bucket": "new", "removal_policy": "destroy"},
+    "data": {"bucket": "new", "removal_policy": "destroy", "associations": [{"path": "/data"}]},
     "hyperpod": {"compute": [{"name": "worker", "type": "ml.c5.large", "count": 1}], "accounting_database": {}},
     "users": [{"name": "alice", "uid": 10001, "gid": 1001}],
     "directory": {
@@ -43,7 +43,7 @@ DESCRIBED = {
         "bind_dn": "cn=slurm,dc=example,dc=com",
         "bind_secret": "arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf",
     },
-    "studio": {},
+    "studio": {"domain": {}},
     "observability": {
         "workspace": {"removal_policy": "destroy"},
         "alert_emails": ["ml-platform@example.com"],
@@ -236,6 +236,7 @@ ROLES: dict[str, tuple[str, list[Callable[[LocalAws], str]]]] = {
     "dashboards": ("DashboardsRole", [dashboards_installed, made_again("AWS::Lambda::Function", "Dashboards")]),
     "Grafana": ("GrafanaRole", [refused]),
     "events": ("EventsRole", [refused]),
+    "spaces of Studio": ("StudioExecutionRole", [refused]),
 }
 
 
@@ -331,6 +332,31 @@ def test_each_permission_to_publish_alerts_is_needed(aws: LocalAws, topic: str):
         assert is_refusal(refused(aws))
         write(policy)
     assert aws.refusals() == []
+
+
+def test_spaces_reach_this_cluster_its_secret_and_its_programs_alone(aws: LocalAws):
+    """Whatever else a policy names instead is of no use to them."""
+    role = Role(aws, "StudioExecutionRole", refused)
+    cluster = resource_of(aws, "AWS::SageMaker::Cluster")["physical_id"]
+    secret = resource_of(aws, "AWS::SecretsManager::Secret", "Munge")["physical_id"]
+    others = {
+        cluster: f"{cluster[:-1]}x",
+        secret: f"{secret[:-1]}x",
+        "document/AWS-StartSSHSession": "document/AWS-StartInteractiveCommand",
+        "/studio/*": "/other/*",
+        "${aws:userid}-*": "AROAOTHER:SageMaker-*",
+    }
+    found = set()
+    for policy, document in list(role.policies()):
+        for own, other in others.items():
+            text = json.dumps(document)
+            if own in text:
+                role.write(policy, json.loads(text.replace(own, other)))
+                assert is_refusal(refused(aws)), own
+                role.write(policy, document)
+                found.add(own)
+    assert found == set(others)
+    assert refused(aws) == ""
 
 
 @contextmanager

@@ -107,6 +107,7 @@ def test_former_bundles_stay(synthesise):
 
 
 def test_the_scripts_are_uploaded_as_they_are(synthesise):
+    """Without those of Studio's spaces, which are in the templates."""
     assembly = synthesise.example("hyperpod-cpu")
     entry = {group["LifeCycleConfig"]["OnInitComplete"] for group in instance_groups(assembly)}
     [uploaded] = [path.parent for path in assembly.directory.glob("asset.*/on_init_complete.sh")]
@@ -114,7 +115,7 @@ def test_the_scripts_are_uploaded_as_they_are(synthesise):
     assert files_in(uploaded) == {
         name: content
         for name, content in files_in(SCRIPTS).items()
-        if not {"__pycache__", "parts"} & set(Path(name).parts) and not Path(name).name.startswith(".")
+        if not {"__pycache__", "parts", "studio"} & set(Path(name).parts) and not Path(name).name.startswith(".")
     }
 
 
@@ -667,13 +668,18 @@ def leave_junk(scripts):
     (scripts / "lifecycle/.#node.py").symlink_to("nobody@nowhere:1")  # as an editor locks what it edits
 
 
+def change_what_spaces_run(scripts):
+    (scripts / "studio").mkdir(exist_ok=True)
+    (scripts / "studio/slurm_client.py").write_bytes(os.urandom(16))
+
+
 def compile_bytecode(scripts):
     for cache in (scripts / "__pycache__", scripts / "lifecycle/__pycache__", scripts / "lifecycle/steps/__pycache__"):
         cache.mkdir()
         (cache / "step.cpython-311.pyc").write_bytes(os.urandom(16))
 
 
-@pytest.mark.parametrize("change", [touch, compile_bytecode, leave_junk])
+@pytest.mark.parametrize("change", [touch, compile_bytecode, leave_junk, change_what_spaces_run])
 def test_what_is_not_in_the_scripts_is_no_new_bundle(synthesise, scripts, change):
     before = bundle(synthesise, scripts)
     change(scripts)
@@ -691,9 +697,9 @@ def uploaded(synthesise, scripts):
     return files_in(asset).keys()
 
 
-@pytest.mark.parametrize("litter", [compile_bytecode, leave_junk])
+@pytest.mark.parametrize("litter", [compile_bytecode, leave_junk, change_what_spaces_run])
 def test_what_is_no_script_is_not_uploaded(synthesise, scripts, litter):
-    before = files_in(scripts).keys()
+    before = {name for name in files_in(scripts) if not name.startswith("studio/")}
     litter(scripts)
     assert uploaded(synthesise, scripts) == before
 

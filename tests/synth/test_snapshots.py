@@ -16,16 +16,21 @@ from syrupy.extensions.json import JSONSnapshotExtension
 ROOT = Path(__file__).resolve().parents[2]
 
 #: What differs with every byte of a script, a dashboard or CDK's own functions: hashes of assets, of the lifecycle
-#: bundle, of the tag by which CDK's upload function knows its prefix, and of the dashboards.
+#: bundle, of the tag by which CDK's upload function knows its prefix, of the dashboards, and of spaces' scripts.
 HASHES = [
     (re.compile(r"\b[0-9a-f]{64}\b"), "<asset>"),
     (re.compile(r"\blifecycle/[0-9a-f]{16}\b"), "lifecycle/<bundle>"),
     (re.compile(r"(aws-cdk:cr-owned:lifecycle/<bundle>):[0-9a-f]{8}\b"), r"\1:<owner>"),
     (re.compile(r'("DashboardsHash"): "[0-9a-f]{16}"'), r'\1: "<dashboards>"'),
+    (re.compile(r'("StudioLifecycleConfigName": "[^"]+)-[0-9a-f]{8}"'), r'\1-<script>"'),
 ]
 
-#: Long texts that other tests read: alert rules and the alert manager's templates.
-TEXTS = {"AWS::APS::RuleGroupsNamespace": "Data", "AWS::APS::Workspace": "AlertManagerDefinition"}
+#: Long texts that other tests read: alert rules, the alert manager's templates and scripts of spaces.
+TEXTS = {
+    "AWS::APS::RuleGroupsNamespace": "Data",
+    "AWS::APS::Workspace": "AlertManagerDefinition",
+    "AWS::SageMaker::StudioLifecycleConfig": "StudioLifecycleConfigContent",
+}
 
 
 def normalised(template):

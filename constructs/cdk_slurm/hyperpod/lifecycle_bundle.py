@@ -29,8 +29,8 @@ from cdk_slurm.storage.data_bucket import private_bucket
 _PREFIX = "lifecycle"
 _BUCKET_NAME_LENGTH = 63
 
-#: What is beside scripts and none of them, by names at any depth.
-_JUNK = ("__pycache__", "*.pyc", ".*")
+#: What is beside scripts and none of them, by names at any depth; spaces of Studio run what is in `studio`.
+_NOT_FOR_NODES = ("__pycache__", "*.pyc", ".*", "studio")
 
 _CHUNK_BYTES = 1024 * 1024
 
@@ -86,7 +86,7 @@ class LifecycleBundle(Construct):
         )
         self.bucket = bucket
         self.key_prefix = f"{_PREFIX}/{_content_hash(stack, scripts, files)}"
-        asset = s3_assets.Asset(self, "Scripts", path=str(scripts), exclude=list(_JUNK))
+        asset = s3_assets.Asset(self, "Scripts", path=str(scripts), exclude=list(_NOT_FOR_NODES))
         role = _upload_role(stack)
         policy = self._upload_policy(role, asset.bucket, kms_key_arn)
         upload = s3_deployment.BucketDeployment(
@@ -204,7 +204,7 @@ def _content_hash(stack: cdk.Stack, scripts: Path, files: Mapping[str, Mapping[s
 def _files(directory: Path) -> Iterator[Path]:
     """The files that are uploaded."""
     for path in directory.iterdir():
-        if any(fnmatchcase(path.name, pattern) for pattern in _JUNK):
+        if any(fnmatchcase(path.name, pattern) for pattern in _NOT_FOR_NODES):
             continue
         if path.is_symlink() or not (path.is_dir() or path.is_file()):
             raise ValueError(f"scripts: found {path}; allowed: files and directories, and no links to such")

@@ -12,15 +12,14 @@ class StudioAccess(Construct):
     """Lets a domain's role at a cluster: looking at it, tunnels to its sshd, its MUNGE key and Slurm's programs.
 
     It stands in the cluster's stack and goes with it. Sessions are in the document that tunnels SSH, and in no other:
-    the default one is a root shell. IAM knows clusters, and no nodes of them. Raises `ValueError` for a cluster
+    the default one is a root shell. IAM knows clusters, and no nodes of them. A key that the secret is encrypted with
+    is the domain's too, whose role may use it already. Raises `ValueError` for a cluster
     without `studio`.
 
     https://docs.aws.amazon.com/systems-manager/latest/userguide/getting-started-restrict-access-examples.html
     """
 
-    def __init__(
-        self, scope: Construct, id: str, *, cluster: HyperPodCluster, role: iam.IRole, kms_key_arn: str | None = None
-    ) -> None:
+    def __init__(self, scope: Construct, id: str, *, cluster: HyperPodCluster, role: iam.IRole) -> None:
         super().__init__(scope, id)
         if not cluster.munge_secret_arn or not cluster.client_objects:
             raise ValueError("cluster: found one without studio; allowed: one with studio")
@@ -43,8 +42,6 @@ class StudioAccess(Construct):
             ),
             iam.PolicyStatement(sid="FetchSlurmClient", actions=["s3:GetObject"], resources=[cluster.client_objects]),
         ]
-        if kms_key_arn:
-            statements.append(iam.PolicyStatement(sid="Decrypt", actions=["kms:Decrypt"], resources=[kms_key_arn]))
         policy = iam.ManagedPolicy(
             self,
             "Policy",

@@ -149,6 +149,7 @@ def keep(construct: Construct, config: StudioDomainConfig) -> None:
     """Retain everything of a construct, or let it go, when its stack goes."""
     for child in construct.node.find_all():
         if isinstance(child, cdk.CfnResource):
-            # A script that another one has taken the place of is nobody's: only the last one is kept, with its space.
-            script = isinstance(child, sagemaker.CfnStudioLifecycleConfig)
-            child.apply_removal_policy(removal_policy(config.removal_policy), apply_to_update_replace_policy=not script)
+            child.apply_removal_policy(removal_policy(config.removal_policy))
+            if isinstance(child, sagemaker.CfnStudioLifecycleConfig):
+                # One that another has taken the place of is nobody's any more.
+                child.cfn_options.update_replace_policy = cdk.CfnDeletionPolicy.DELETE
