@@ -4,6 +4,7 @@ import hashlib
 import json
 
 import aws_cdk as cdk
+import jsii
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
@@ -23,6 +24,7 @@ _APPS: dict[StudioApp, tuple[str, str]] = {
     "jupyter_lab": ("JupyterLab", "jupyter-lab"),
 }
 _NAME_LENGTH = 63
+_DIGITS = 8
 
 
 class StudioUser(Construct):
@@ -103,20 +105,17 @@ class StudioUser(Construct):
         keep(self, config)
 
     def _script(self, app: StudioApp, script: str, cluster_name: str, user_name: str) -> str:
-        """Make a lifecycle configuration; return its ARN. As none can be changed, its name has a digest."""
+        """Make a lifecycle configuration; return its ARN."""
         app_type, words = _APPS[app]
-        resolved = json.dumps(cdk.Stack.of(self).resolve(script), sort_keys=True)
-        digest = hashlib.sha256(resolved.encode()).hexdigest()[:8]
-        name = f"{cluster_name}-{user_name}-{words}"[: _NAME_LENGTH - len(digest) - 1].strip("-")
         configuration = sagemaker.CfnStudioLifecycleConfig(
             self,
             f"{app_type}Script",
             studio_lifecycle_config_app_type=app_type,
-            studio_lifecycle_config_name=f"{name}-{digest}",
+            studio_lifecycle_config_name="",
             studio_lifecycle_config_content=cdk.Fn.base64(script),
         )
-        # Another tag would make another one, under a name that is taken.
-        configuration.add_property_deletion_override("Tags")
+        name = _ScriptName(f"{cluster_name}-{user_name}-{words}", configuration)
+        configuration.studio_lifecycle_config_name = cdk.Lazy.string(name)
         return configuration.attr_studio_lifecycle_config_arn
 
     def _space(self, app: StudioApp, domain: StudioDomain, script_arn: str) -> sagemaker.CfnSpace:
@@ -153,3 +152,22 @@ class StudioUser(Construct):
                 ],
             ),
         )
+
+
+@jsii.implements(cdk.IStableStringProducer)
+class _ScriptName:
+    """A name with a digest of all that a lifecycle configuration is made of.
+
+    None can be changed, not even its tags, and CloudFormation makes the next one before it deletes this one. Stacks'
+    tags are given to it too; both kinds are known in the end only.
+    """
+
+    def __init__(self, words: str, configuration: sagemaker.CfnStudioLifecycleConfig) -> None:
+        self._words, self._configuration = words, configuration
+
+    def produce(self) -> str:
+        stack = cdk.Stack.of(self._configuration)
+        tags = [self._configuration.cdk_tag_manager.render_tags(), stack.tags.render_tags()]
+        made_of = [stack.resolve(self._configuration.studio_lifecycle_config_content), stack.resolve(tags)]
+        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+        return f"{self._words[: _NAME_LENGTH - _DIGITS - 1].strip('-')}-{digest}"
