@@ -1,5 +1,6 @@
 """Every example synthesised once, and its resources as they would reach the services: with literals for references."""
 
+import base64
 import json
 import re
 from collections.abc import Iterator
@@ -42,7 +43,9 @@ hyperpod:
   accounting_database: {removal_policy: destroy, multi_az: false}
   restrict_ssh_to_jobs: true
 users: [{name: alice, uid: 10002}]
-studio: {workspace: {path: /fsx/spaces, uid: 10002, gid: 10002}}
+studio:
+  workspace: {path: /fsx/spaces, uid: 10002, gid: 10002}
+  domain: {auth: sso, lustre: per_user, apps: [code_editor, jupyter_lab], removal_policy: destroy}
 observability:
   workspace: {retention_days: 1, query_log_retention_days: 7, removal_policy: destroy}
   alert_emails: [a@example.com, b@example.com]
@@ -147,6 +150,10 @@ _ATTRIBUTES = {
     "AWS::Grafana::Workspace.Id": "g-0123456789",
     "AWS::Grafana::Workspace.Endpoint": "g-0123456789.grafana-workspace.us-west-2.amazonaws.com",
     "AWS::KMS::Key.Arn": f"arn:aws:kms:us-west-2:{_ACCOUNT}:key/0123abcd-0123-4567-89ab-0123456789ab",
+    "AWS::SageMaker::Domain.DomainId": "d-0123456789ab",
+    "AWS::SageMaker::StudioLifecycleConfig.StudioLifecycleConfigArn": (
+        f"arn:aws:sagemaker:us-west-2:{_ACCOUNT}:studio-lifecycle-config/a-script"
+    ),
     "AWS::SageMaker::Cluster.ClusterArn": f"arn:aws:sagemaker:us-west-2:{_ACCOUNT}:cluster/abcdefghijkl",
 }
 _PSEUDO = {
@@ -192,6 +199,8 @@ class Example:
                 return found.replace("ID", logical_id)
             if function == "Fn::Join":
                 return argument[0].join(self.literal(part, template) for part in argument[1])
+            if function == "Fn::Base64":
+                return base64.b64encode(self.literal(argument, template).encode()).decode()
             if function == "Fn::Sub":
                 return re.sub(r"\$\{([^}]+)\}", lambda found: self._ref(found[1], template), argument)
             if function == "Fn::Select":

@@ -140,8 +140,12 @@ def resource_that_no_action_has(one: Statement) -> Iterator[str]:
 
 
 def fits(arn: str, action: str) -> bool:
-    # The `:*` at the end of a log group's ARN stands for its streams as well.
-    forms = (ARN(arn), ARN(arn.removesuffix(":*") + ":log-stream:*")) if ":log-group:" in arn else (ARN(arn),)
+    if ":log-group:" in arn:
+        # The `:*` at the end of a log group's ARN stands for its streams as well; a slash is of the group's name.
+        group = arn.replace("/", "-")
+        forms = (ARN(group), ARN(group.removesuffix(":*") + ":log-stream:*"))
+    else:
+        forms = (ARN(arn),)
     return any(form.same_resource_type(known) for form in forms for known in resource_types(action))
 
 

@@ -84,7 +84,11 @@ def test_the_lifecycle_reads_of_studio(example, read):
         workspace, found = described.workspace, read.studio
         path = workspace.path_on(example.described.storage.lustre.mount)
         assert astuple(found.workspace) == (path, workspace.uid, workspace.gid)
-        assert (found.directories, found.mounted) == ((), (path.rpartition("/")[0],))
+        people = [(f"{path}/{user.name}", user.uid, user.gid or user.uid) for user in example.described.users]
+        of_their_own = described.domain is not None and described.domain.lustre == "per_user"
+        assert [astuple(one) for one in found.directories] == (people if of_their_own else [])
+        mounted = [directory for directory, _, _ in people] if of_their_own else [path.rpartition("/")[0]]
+        assert list(found.mounted) == mounted
         assert re.fullmatch(r"s3://sagemaker-[\w.-]+/studio", found.client_s3_uri)
         secrets = [properties for _, _, properties in example.resources("AWS::SecretsManager::Secret")]
         assert "MUNGE key" in " ".join(one.get("Description", "") for one in secrets)

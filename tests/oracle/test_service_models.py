@@ -161,7 +161,7 @@ def leaf_problems(service: str, name: str, value: Any, path: str) -> Iterator[tu
 LOG_GROUP = "arn:aws:logs:us-west-2:111122223333:log-group:/aws/vendedlogs/prometheus/c"
 
 
-def create_cluster(properties: dict[str, Any]) -> dict[str, Any]:
+def as_it_is(properties: dict[str, Any]) -> dict[str, Any]:
     """CloudFormation's names are the API's."""
     return properties
 
@@ -174,15 +174,14 @@ def create_file_system(properties: dict[str, Any]) -> dict[str, Any]:
     return request
 
 
-def create_association(properties: dict[str, Any]) -> dict[str, Any]:
-    """CloudFormation's names are the API's."""
-    return properties
-
-
 REQUESTS = [
-    ("AWS::SageMaker::Cluster", "sagemaker", "CreateClusterRequest", create_cluster),
+    ("AWS::SageMaker::Cluster", "sagemaker", "CreateClusterRequest", as_it_is),
     ("AWS::FSx::FileSystem", "fsx", "CreateFileSystemRequest", create_file_system),
-    ("AWS::FSx::DataRepositoryAssociation", "fsx", "CreateDataRepositoryAssociationRequest", create_association),
+    ("AWS::FSx::DataRepositoryAssociation", "fsx", "CreateDataRepositoryAssociationRequest", as_it_is),
+    ("AWS::SageMaker::Domain", "sagemaker", "CreateDomainRequest", as_it_is),
+    ("AWS::SageMaker::UserProfile", "sagemaker", "CreateUserProfileRequest", as_it_is),
+    ("AWS::SageMaker::Space", "sagemaker", "CreateSpaceRequest", as_it_is),
+    ("AWS::SageMaker::StudioLifecycleConfig", "sagemaker", "CreateStudioLifecycleConfigRequest", as_it_is),
     *observability_requests.REQUESTS,
 ]
 
