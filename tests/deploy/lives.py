@@ -142,9 +142,8 @@ def disposable(described: Mapping[str, Any]) -> dict[str, Any]:
     if "observability" in described:
         observability = described["observability"] or {}
         changed["observability"] = observability | {"workspace": observability.get("workspace", {}) | gone}
-    studio = described.get("studio") or {}
-    if "domain" in studio:
-        changed["studio"] = studio | {"domain": (studio["domain"] or {}) | gone}
+    if "studio" in described and described["studio"].get("domain", {}) is not None:
+        changed["studio"] = described["studio"] | {"domain": described["studio"].get("domain", {}) | gone}
     hyperpod = described["hyperpod"]
     if "accounting_database" in hyperpod:
         changed["hyperpod"] = hyperpod | {"accounting_database": hyperpod["accounting_database"] | gone}

@@ -43,7 +43,7 @@ DESCRIBED = {
         "bind_dn": "cn=slurm,dc=example,dc=com",
         "bind_secret": "arn:aws:secretsmanager:us-west-2:111122223333:secret:ldap-AbCdEf",
     },
-    "studio": {"domain": {}},
+    "studio": {},
     "observability": {
         "workspace": {"removal_policy": "destroy"},
         "alert_emails": ["ml-platform@example.com"],

@@ -145,7 +145,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             },
         },
         "users": [{"name": "alice", "uid": 10001}],
-        "studio": {"domain": {}},
+        "studio": {},
         "observability": {
             "workspace": {"existing": "ws-0123abcd-0123-0123-0123-0123456789ab"},
             "alert_emails": ["ml-platform@example.com"],

@@ -596,7 +596,7 @@ def prefix(synthesise, **fields):
         ({"users": [{"name": "alice", "uid": 10001}]}, True),
         ({"hyperpod": {"compute": [WORKER], "restrict_ssh_to_jobs": True}}, True),
         ({"storage": STORAGE | {"s3": [{"bucket": "someones-data", "mount": "/data"}]}}, True),
-        ({"studio": {}}, True),
+        ({"studio": {"domain": None}}, True),
         ({"hyperpod": {"compute": [WORKER | {"partition": "cpu"}]}}, True),
         ({"hyperpod": {"compute": [WORKER, WORKER | {"name": "more"}]}}, True),
         ({"storage": {"lustre": {}}}, True),

@@ -345,7 +345,7 @@ def test_a_domain_needs_no_cluster_and_the_cluster_needs_it(synthesise):
 
 
 def test_a_cluster_without_a_domain_has_no_such_stack(synthesise):
-    assembly = synthesise(storage={"lustre": {}}, users=PEOPLE, studio={})
+    assembly = synthesise(storage={"lustre": {}}, users=PEOPLE, studio={"domain": None})
     assert not any(name.endswith("-studio") for name in assembly.templates)
 
 
@@ -353,7 +353,7 @@ def test_a_domain_that_is_not_described_is_refused(synthesise):
     def build(stack):
         network = TrainingNetwork(stack, "Network", availability_zone="us-west-2a")
         lustre = LustreFileSystem(stack, "Lustre", network=network)
-        StudioDomain(stack, "Studio", name="c", network=network, lustre=lustre, studio=StudioConfig())
+        StudioDomain(stack, "Studio", name="c", network=network, lustre=lustre, studio=StudioConfig(domain=None))
 
     with pytest.raises(ValueError, match=r"studio.domain: found none; allowed: a StudioDomainConfig"):
         synthesise.in_stack(build)

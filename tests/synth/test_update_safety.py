@@ -93,7 +93,7 @@ HARMLESS = {
     "logging in to compute nodes with a job only": hyperpod(WORKER, restrict_ssh_to_jobs=True),
     "a mounted bucket": {"storage": {"lustre": {}, "openzfs": {}, "s3": [{"bucket": "sets", "mount": "/sets"}]}},
     "a directory": {"directory": {"uri": "ldaps://ldap.example.com", "base_dn": "dc=example,dc=com"}},
-    "a cluster ready for Studio": {"studio": {}},
+    "a cluster ready for Studio": {"studio": {"domain": None}},
     "an association before the other": {
         "data": {"associations": [{"path": "/checkpoints", "prefix": "c/"}, {"path": "/data", "prefix": "data/"}]}
     },

@@ -469,7 +469,7 @@ hyperpod:
   restrict_ssh_to_jobs: true
 users: [{name: alice, uid: 10001}]
 directory: {uri: "ldaps://ldap.example.com", base_dn: "dc=example,dc=com"}
-studio: {}
+studio: {domain: null}
 observability:
   alert_emails: [ml-platform@example.com]
   slack: {workspace_id: T07EA123LEP, channel_id: C07EZ1ABC23}

@@ -60,7 +60,7 @@ PASSING: list[tuple[str, Model]] = [
     ("STUDIO_WORKSPACE_OWNER", cluster({}, {}, ALICE | {"uid": 10002}, directory=DIRECTORY)),
     ("STUDIO_USER_NAME", named(StudioUser(name="alice"), StudioUser(name="bob"))),
     ("STUDIO_USER_ACCOUNT", domain(ALICE, BOB, named=["bob"])),
-    ("STUDIO_USER_ACCOUNT", cluster({}, {}, ALICE | {"name": "a_b"})),
+    ("STUDIO_USER_ACCOUNT", cluster({}, {"domain": None}, ALICE | {"name": "a_b"})),
     ("STUDIO_USER_IDS", domain(ALICE)),
     ("STUDIO_USER_IDS", domain(ALICE, BOB | {"uid": 2001}, named=["alice"])),
     ("STUDIO_USER_GID", domain(ALICE)),

@@ -71,18 +71,18 @@ class StudioDomainConfig(Model):
 
 
 class StudioConfig(Model):
-    """Prepares the cluster for SageMaker Studio spaces, and makes a domain of them where one is described.
+    """A SageMaker Studio domain beside the cluster, and what the cluster has ready for its spaces.
 
     There is a workspace directory on Lustre, and a Secrets Manager secret to which the controller copies the
-    cluster's MUNGE key, with which a space's Slurm commands are believed. `studio: {}` prepares for a domain of
-    somebody else's; `studio: {domain: {}}` makes one.
+    cluster's MUNGE key, with which a space's Slurm commands are believed. `domain: null` prepares for a domain of
+    somebody else's.
     """
 
     workspace: StudioWorkspace = StudioWorkspace()
     """The directory that spaces share with the nodes."""
 
-    domain: StudioDomainConfig | None = None
-    """A Studio domain; `{}` has good defaults."""
+    domain: StudioDomainConfig | None = StudioDomainConfig()
+    """The domain; None where it is somebody else's."""
 
     def mounted_on(self, lustre_mount: str, name: str | None = None) -> str:
         """What a person's spaces mount, as nodes see it; without a name, what all of them share."""
