@@ -1,13 +1,12 @@
 """People of an LDAP directory on real nodes: SSSD, PAM and sshd against a slapd that speaks TLS only."""
 
 import subprocess
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
-from tests.node.cluster.machine import Machine
+from tests.node.cluster.machine import Machine, eventually
 from tests.node.cluster.platform import Platform
 from tests.node.cluster.services import (
     DIRECTORY_BASE_DN,
@@ -96,12 +95,14 @@ def test_a_directory_that_does_not_answer_is_waited_for(platform, directory, req
         "ldap_sasl_bind(SIMPLE): Can't contact LDAP server (-1) (tried again for 3 s)"
     )
     assert is_untouched(worker)
-    timer = threading.Timer(2, request.getfixturevalue, ["slapd"])
-    timer.start()
-    said = run_step(platform, worker)
-    timer.join()
-    assert f"the directory at {DIRECTORY_URI} does not answer" in said
-    assert "directory: done" in said
+    log, waiting = "/var/log/provision/provisioning.log", f"the directory at {DIRECTORY_URI} does not answer"
+    before = worker.read(log).count(waiting)
+    with ThreadPoolExecutor() as pool:
+        said = pool.submit(run_step, platform, worker)
+        eventually(lambda: worker.read(log).count(waiting) > before)
+        request.getfixturevalue("slapd")
+    assert waiting in said.result()
+    assert "directory: done" in said.result()
     assert worker.shell("getent passwd dora").strip() == DORA
 
 
