@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
 CLUSTER = "clusters/hyperpod-gpu.yaml"
 EXAMPLE = (ROOT / CLUSTER).read_text("utf-8")
-STACKS = [f"ml-cluster-gpu-{part}" for part in ("network", "storage", "data", "observability", "cluster")]
+STACKS = [f"ml-cluster-gpu-{part}" for part in ("network", "storage", "data", "observability", "studio", "cluster")]
 
 
 def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
