@@ -5,14 +5,14 @@ import aws_cdk as cdk
 from cdk_slurm.hyperpod import HyperPodCluster
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.observability import MetricsWorkspace
-from cdk_slurm.spec import ClusterSpec
+from cdk_slurm.spec import HyperPodSpec
 from cdk_slurm.studio import StudioAccess, StudioDomain
 from stacks.storage import StorageParts
 
 
 def add_cluster(
     stack: cdk.Stack,
-    spec: ClusterSpec,
+    spec: HyperPodSpec,
     *,
     network: TrainingNetwork,
     storage: StorageParts,

@@ -9,6 +9,7 @@ from cdk_slurm.findings import SILENCED_RULES
 from cdk_slurm.spec import (
     AccountingDatabaseConfig,
     ClusterSpec,
+    HyperPodSpec,
     LustreConfig,
     MetricsWorkspaceConfig,
     NetworkConfig,
@@ -28,11 +29,12 @@ class ClusterStacks:
     Lifetimes decide the split. Where data is retained, the stack that holds it and the network below
     are protected from deletion: destroying everything takes the cluster and leaves the data standing.
     Metrics are data: a cluster that is made again finds those of the one before; so is what people have in Studio.
-    What exists already gets no stack, since one without resources cannot be deployed.
+    What exists already gets no stack, since one without resources cannot be deployed. ParallelCluster's own command
+    line makes its cluster, in what these stacks make.
     """
 
     def __init__(self, scope: Construct, spec: ClusterSpec) -> None:
-        placed = (spec.storage.lustre, spec.storage.openzfs, spec.hyperpod.accounting_database)
+        placed = (spec.storage.lustre, spec.storage.openzfs, spec.accounting_database)
         new = [part for part in placed if isinstance(part, LustreConfig | OpenZfsConfig | AccountingDatabaseConfig)]
         new_bucket = spec.data if spec.data and spec.data.bucket == "new" else None
         in_network = any(part.removal_policy == "retain" for part in new)
@@ -43,11 +45,18 @@ class ClusterStacks:
             network_stack = _stack(scope, spec, "network", "Network", termination_protection=in_network)
         if new or new_bucket:
             storage_stack = _stack(scope, spec, "storage", "File systems and bucket", termination_protection=at_all)
-        cluster_stack = _stack(scope, spec, "cluster", "SageMaker HyperPod cluster")
-        network = add_network(network_stack or cluster_stack, spec)
-        storage = add_storage(storage_stack or cluster_stack, spec, network)
-        if spec.data and spec.data.associations and storage.lustre and storage.bucket:
+        cluster_stack = data_stack = None
+        if isinstance(spec, HyperPodSpec):
+            cluster_stack = _stack(scope, spec, "cluster", "SageMaker HyperPod cluster")
+        if spec.data and spec.data.associations:
             data_stack = _stack(scope, spec, "data", "Associations of Lustre and bucket")
+        # What exists is known to every stack, and needs one to be named in.
+        home = cluster_stack or storage_stack or data_stack or network_stack
+        if home is None:
+            return
+        network = add_network(network_stack or home, spec)
+        storage = add_storage(storage_stack or home, spec, network)
+        if data_stack and spec.data and storage.lustre and storage.bucket:
             add_associations(data_stack, spec.data, lustre=storage.lustre, bucket=storage.bucket)
         metrics = None
         if spec.observability:
@@ -56,11 +65,12 @@ class ClusterStacks:
             stack = _stack(scope, spec, "observability", "Metrics, dashboards and alerts", termination_protection=keep)
             metrics = add_observability(stack, spec, spec.observability)
         domain = None
-        if spec.studio and spec.studio.domain:
+        if isinstance(spec, HyperPodSpec) and spec.studio and spec.studio.domain:
             keep = spec.studio.domain.removal_policy == "retain"
             stack = _stack(scope, spec, "studio", "SageMaker Studio domain", termination_protection=keep)
             domain = add_studio(stack, spec, network=network, storage=storage)
-        add_cluster(cluster_stack, spec, network=network, storage=storage, metrics=metrics, domain=domain)
+        if cluster_stack and isinstance(spec, HyperPodSpec):
+            add_cluster(cluster_stack, spec, network=network, storage=storage, metrics=metrics, domain=domain)
 
 
 def _stack(scope: Construct, spec: ClusterSpec, part: str, description: str, **kwargs: Any) -> cdk.Stack:

@@ -6,7 +6,7 @@ from typing import Any
 import aws_cdk as cdk
 
 from cdk_slurm.network import TrainingNetwork
-from cdk_slurm.spec import ClusterSpec, LustreConfig, OpenZfsConfig
+from cdk_slurm.spec import ClusterSpec, HyperPodSpec, LustreConfig, OpenZfsConfig
 from cdk_slurm.storage import AccountingDatabase, DataBucket, LustreFileSystem, OpenZfsFileSystem
 
 
@@ -43,7 +43,7 @@ def add_storage(stack: cdk.Stack, spec: ClusterSpec, network: TrainingNetwork) -
         cdk.CfnOutput(stack, "S3BucketName", value=parts.bucket.bucket.bucket_name)
         if spec.data.bucket == "new":
             exported += [parts.bucket.bucket.bucket_name, parts.bucket.bucket.bucket_arn]
-    if spec.hyperpod.accounting_database:
+    if isinstance(spec, HyperPodSpec) and spec.hyperpod.accounting_database:
         parts.accounting_database = AccountingDatabase.from_config(
             stack, "Accounting", config=spec.hyperpod.accounting_database, **shared
         )

@@ -4,13 +4,13 @@ import aws_cdk as cdk
 
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.rules.studio import studio_people
-from cdk_slurm.spec import ClusterSpec
+from cdk_slurm.spec import HyperPodSpec
 from cdk_slurm.studio import StudioDomain, StudioUser
 from stacks.storage import StorageParts
 
 
 def add_studio(
-    stack: cdk.Stack, spec: ClusterSpec, *, network: TrainingNetwork, storage: StorageParts
+    stack: cdk.Stack, spec: HyperPodSpec, *, network: TrainingNetwork, storage: StorageParts
 ) -> StudioDomain | None:
     """Add a Studio domain with its people, where one is described; its role is all that the cluster needs of it."""
     if not spec.studio or not spec.studio.domain or not storage.lustre:

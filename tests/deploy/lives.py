@@ -29,7 +29,7 @@ from cdk_slurm.rehearsal.local_aws import CHECKOUT
 from stacks import ClusterStacks
 from tests.deploy.inventory import Thing, everything, missing, read_objects, read_tags
 
-EXAMPLES = {path.stem: path for path in sorted((CHECKOUT / "clusters").glob("*.yaml"))}
+EXAMPLES = {path.stem: path for path in sorted((CHECKOUT / "clusters").glob("hyperpod-*.yaml"))}
 
 
 @dataclass

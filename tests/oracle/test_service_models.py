@@ -41,7 +41,8 @@ def models_below(model: type[spec.Model]) -> Iterator[type[spec.Model]]:
 
 LITERALS = {
     f"{model.__name__}.{name}": values
-    for model in dict.fromkeys(models_below(spec.ClusterSpec))
+    for kind in (spec.HyperPodSpec, spec.ParallelClusterSpec)
+    for model in dict.fromkeys(models_below(kind))
     for name, each in model.model_fields.items()
     if (values := literals_of(each.annotation))
 }
@@ -71,7 +72,10 @@ DOCUMENTED = [
     ("OpenZfsConfig.record_size_kib", "OpenZFSCreateRootVolumeConfiguration", "RecordSizeKiB"),
 ]
 # Ours, which no service knows.
-OWN = {"ClusterSpec.kind", "HyperPodConfig.slurm_configuration", "ExportersConfig.optional"}
+OWN = {"HyperPodSpec.kind", "HyperPodConfig.slurm_configuration", "ExportersConfig.optional"}
+# ParallelCluster's own, which no service of botocore's knows: test_parallelcluster.py asks it.
+OWN |= {"ParallelClusterSpec.kind", "ParallelClusterConfig.os", "ParallelClusterConfig.queue_update_strategy"}
+OWN |= {"HeadNode.subnet", "Queue.capacity"}
 OWN |= {"StudioDomainConfig.lustre", "StudioDomainConfig.apps"}
 OWN |= {name for name in LITERALS if name.endswith(".removal_policy")}
 

@@ -31,6 +31,7 @@ from cdk_slurm.spec import (
     GrafanaAccess,
     GrafanaConfig,
     HyperPodConfig,
+    HyperPodSpec,
     LustreConfig,
     NetworkConfig,
     OpenZfsConfig,
@@ -350,7 +351,7 @@ class Synthesiser:
 
     def __call__(self, **fields: Any) -> Assembly:
         """Of the smallest description with other fields, which must break no rule."""
-        return self.described(ClusterSpec.model_validate(SMALLEST | fields))
+        return self.described(HyperPodSpec.model_validate(SMALLEST | fields))
 
     def example(self, name: str) -> Assembly:
         """Of an example file or a variant."""
@@ -361,7 +362,7 @@ class Synthesiser:
         """What an example file or a variant describes."""
         if name in EXAMPLES:
             return spec.load(EXAMPLES[name]).spec
-        return ClusterSpec.model_validate(SMALLEST | VARIANTS[name])
+        return HyperPodSpec.model_validate(SMALLEST | VARIANTS[name])
 
     def described(self, description: ClusterSpec) -> Assembly:
         key = description.model_dump_json()
@@ -403,6 +404,12 @@ def example(request: pytest.FixtureRequest) -> str:
 @pytest.fixture(params=[*EXAMPLES, *VARIANTS])
 def any_cluster(request: pytest.FixtureRequest) -> str:
     """Each example file, and what the examples leave out, by name."""
+    return request.param
+
+
+@pytest.fixture(params=[*(name for name in EXAMPLES if name.startswith("hyperpod-")), *VARIANTS])
+def any_hyperpod(request: pytest.FixtureRequest) -> str:
+    """As `any_cluster`, of HyperPod only."""
     return request.param
 
 

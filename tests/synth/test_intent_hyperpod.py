@@ -270,8 +270,8 @@ def test_without_continuous_provisioning_volumes_take_no_customers_key(synthesis
 # Order
 
 
-def test_the_cluster_is_made_when_its_scripts_and_permissions_are_there(synthesise, any_cluster):
-    assembly = synthesise.example(any_cluster)
+def test_the_cluster_is_made_when_its_scripts_and_permissions_are_there(synthesise, any_hyperpod):
+    assembly = synthesise.example(any_hyperpod)
     template, cluster = assembly["cluster"], cluster_of(assembly)
     [role] = {group["ExecutionRole"]["Fn::GetAtt"][0] for group in cluster.properties["InstanceGroups"]}
     upload = template.one("Custom::CDKBucketDeployment")

@@ -16,7 +16,7 @@ from botocore.session import get_session
 
 from cdk_slurm.hyperpod import HyperPodCluster, LifecycleBundle, lifecycle_bundle
 from cdk_slurm.network import TrainingNetwork
-from cdk_slurm.spec import ClusterSpec, ComputeGroup, HyperPodConfig
+from cdk_slurm.spec import ComputeGroup, HyperPodConfig, HyperPodSpec
 from stacks import ClusterStacks
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "lifecycle_scripts"
@@ -90,8 +90,8 @@ def test_clusters_whose_names_differ_in_case_or_at_the_end_have_buckets_of_their
 # What is uploaded
 
 
-def test_groups_read_the_prefix_that_the_upload_writes(synthesise, any_cluster):
-    assembly = synthesise.example(any_cluster)
+def test_groups_read_the_prefix_that_the_upload_writes(synthesise, any_hyperpod):
+    assembly = synthesise.example(any_hyperpod)
     template = assembly["cluster"]
     upload = template.one("Custom::CDKBucketDeployment").properties
     bucket = template.one("AWS::S3::Bucket")
@@ -196,7 +196,7 @@ def with_database(storage=None, slurm_configuration="provisioning_parameters", *
     ],
 )
 def test_a_cluster_warns_of_parts_that_its_nodes_need_and_that_were_not_fetched(synthesise, unfetched, fields, parts):
-    described = ClusterSpec.model_validate(SMALLEST | fields)
+    described = HyperPodSpec.model_validate(SMALLEST | fields)
     assert missing_parts(synthesise.app(lambda app: ClusterStacks(app, described))) == parts
     for file in ("ca.pem", "mount-s3-amd64", "mount-s3-arm64"):
         (unfetched / "parts" / file).write_bytes(b"content")
@@ -231,14 +231,14 @@ def statements(policy):
     return policy.properties["PolicyDocument"]["Statement"]
 
 
-def test_an_upload_may_do_what_it_does_and_no_more(synthesise, any_cluster):
+def test_an_upload_may_do_what_it_does_and_no_more(synthesise, any_hyperpod):
     """CDK would grant reading, writing and deleting everything in both buckets."""
-    assembly = synthesise.example(any_cluster)
+    assembly = synthesise.example(any_hyperpod)
     template = assembly["cluster"]
     upload = template.one("Custom::CDKBucketDeployment")
     [assets] = {assembly.text(name) for name in upload.properties["SourceBucketNames"]}
     bucket = f"${{{template.one('AWS::S3::Bucket').id}.Arn}}"
-    key = synthesise.description(any_cluster).kms_key
+    key = synthesise.description(any_hyperpod).kms_key
     role = role_of(template, upload)
     [policy] = template.policies_of(role)
     assert [one | {"Resource": assembly.text(one["Resource"])} for one in statements(policy)] == [
@@ -258,9 +258,9 @@ def test_an_upload_may_do_what_it_does_and_no_more(synthesise, any_cluster):
     assert role.id not in json.dumps([resource.body for resource in template.all("AWS::S3::BucketPolicy")])
 
 
-def test_an_upload_deletes_nothing(synthesise, any_cluster):
+def test_an_upload_deletes_nothing(synthesise, any_hyperpod):
     """Running nodes and a rollback come back to what was uploaded before."""
-    template = synthesise.example(any_cluster)["cluster"]
+    template = synthesise.example(any_hyperpod)["cluster"]
     policies = template.policies_of(role_of(template, template.one("Custom::CDKBucketDeployment")))
     actions = [action for policy in policies for one in statements(policy) for action in listed(one["Action"])]
     assert actions

@@ -94,9 +94,9 @@ def test_nodes_use_interfaces_and_tag_nothing_else(synthesise):
     assert own["DetachFromInstances"]["Resource"] == ["arn:aws:ec2:us-west-2:*:instance/*"]
 
 
-def test_what_nodes_may_do_on_everything_only_describes(synthesise, any_cluster):
+def test_what_nodes_may_do_on_everything_only_describes(synthesise, any_hyperpod):
     """But for logging in to a registry, which lets them read nothing yet."""
-    for statement in statements(synthesise.example(any_cluster)).values():
+    for statement in statements(synthesise.example(any_hyperpod)).values():
         actions = set(listed(statement["Action"])) - {"ecr:GetAuthorizationToken"}
         if "*" in statement["Resource"]:
             assert {action.partition(":Describe")[1] for action in actions} <= {":Describe"}
@@ -291,8 +291,8 @@ def allowed(template):
                 yield statement
 
 
-def test_nobody_may_do_everything(synthesise, any_cluster):
-    for template in synthesise.example(any_cluster):
+def test_nobody_may_do_everything(synthesise, any_hyperpod):
+    for template in synthesise.example(any_hyperpod):
         for statement in allowed(template):
             assert "NotAction" not in statement
             for action in listed(statement["Action"]):
@@ -301,14 +301,14 @@ def test_nobody_may_do_everything(synthesise, any_cluster):
                 assert name.strip("*"), statement
 
 
-def test_no_policy_of_awss_gives_full_access(synthesise, any_cluster):
-    for template in synthesise.example(any_cluster):
+def test_no_policy_of_awss_gives_full_access(synthesise, any_hyperpod):
+    for template in synthesise.example(any_hyperpod):
         for role in template.all("AWS::IAM::Role"):
             assert "FullAccess" not in json.dumps(role.properties.get("ManagedPolicyArns", []))
 
 
-def test_roles_are_for_services_only(synthesise, any_cluster):
-    for template in synthesise.example(any_cluster):
+def test_roles_are_for_services_only(synthesise, any_hyperpod):
+    for template in synthesise.example(any_hyperpod):
         for role in template.all("AWS::IAM::Role"):
             for trust in role.properties["AssumeRolePolicyDocument"]["Statement"]:
                 assert list(trust["Principal"]) == ["Service"]

@@ -14,11 +14,12 @@ from cdk_slurm.findings import SILENCED_RULES
 from cdk_slurm.hyperpod import HyperPodCluster
 from cdk_slurm.network import TrainingNetwork
 from cdk_slurm.spec import (
-    ClusterSpec,
     ComputeGroup,
     HyperPodConfig,
+    HyperPodSpec,
     LustreConfig,
     NetworkConfig,
+    ParallelClusterSpec,
 )
 from cdk_slurm.storage import (
     DataBucket,
@@ -36,7 +37,7 @@ ODD_CAPACITY = {"lustre": {"capacity_gib": 1300}}
 
 def described(**fields):
     smallest = {"kind": "hyperpod", "name": "c", "region": "us-west-2", "availability_zone": "usw2-az4"}
-    return ClusterSpec.model_validate(smallest | {"hyperpod": {"compute": [WORKER]}} | fields)
+    return HyperPodSpec.model_validate(smallest | {"hyperpod": {"compute": [WORKER]}} | fields)
 
 
 # Stacks of one description
@@ -350,3 +351,46 @@ def test_the_command_line_refuses_errors_that_an_app_of_older_flags_only_notes(t
     assert done.returncode != 0
     for rule in ("CIDR_OVERLAP", "LUSTRE_CAPACITY_STEP", "INSTANCE_GROUP_NAME"):
         assert rule in done.stderr
+
+
+# ParallelCluster
+
+PARALLELCLUSTER = {
+    "kind": "parallelcluster",
+    "name": "c",
+    "region": "us-west-2",
+    "availability_zone": "usw2-az4",
+    "parallelcluster": {"queues": [{"name": "gpu", "compute": [{"name": "p5", "type": "p5.48xlarge"}]}]},
+}
+EXISTING_NETWORK = {
+    "existing": "vpc-0123456789abcdef0",
+    "private_subnet": "subnet-0123456789abcdef0",
+    "private_subnet_cidr": "10.1.0.0/16",
+    "security_group": "sg-0123456789abcdef0",
+}
+EXISTING_LUSTRE = {"lustre": {"existing": "fs-0123456789abcdef0", "mount_name": "abcdefgh"}}
+
+
+@pytest.mark.parametrize(
+    ("fields", "stacks"),
+    [
+        ({}, {"network"}),
+        ({"storage": {"lustre": {}}}, {"network", "storage"}),
+        ({"storage": {"lustre": {}}, "data": {"associations": [{"path": "/data"}]}}, {"network", "storage", "data"}),
+        ({"network": EXISTING_NETWORK, "storage": {"openzfs": {}}}, {"storage"}),
+        (
+            {
+                "network": EXISTING_NETWORK,
+                "storage": EXISTING_LUSTRE,
+                "data": {"bucket": "someones-data", "associations": [{"path": "/data"}]},
+            },
+            {"data"},
+        ),
+        ({"network": EXISTING_NETWORK, "storage": EXISTING_LUSTRE}, set()),
+    ],
+)
+def test_around_a_parallelcluster_stands_what_is_described_and_new(synthesise, fields, stacks):
+    assembly = synthesise.described(ParallelClusterSpec.model_validate(PARALLELCLUSTER | fields))
+    assert {name.removeprefix("c-") for name in assembly.templates} == stacks
+    for template in assembly:
+        assert set(template.resources) != set()

@@ -13,7 +13,7 @@ import pytest
 
 import cdk_slurm.hyperpod.lifecycle_bundle
 from cdk_slurm.rehearsal import DATA_TYPES
-from cdk_slurm.spec import ClusterSpec
+from cdk_slurm.spec import HyperPodSpec
 from local_aws.schemas import replacing_paths, values_at
 from stacks import ClusterStacks
 
@@ -171,13 +171,13 @@ REPLACING = {
 
 @pytest.fixture(scope="module")
 def before(synthesise):
-    return synthesise.described(ClusterSpec.model_validate(BEFORE))
+    return synthesise.described(HyperPodSpec.model_validate(BEFORE))
 
 
 @pytest.fixture(scope="module")
 def after(synthesise):
     def change(fields):
-        return synthesise.described(ClusterSpec.model_validate(BEFORE | fields))
+        return synthesise.described(HyperPodSpec.model_validate(BEFORE | fields))
 
     return change
 
@@ -223,7 +223,7 @@ def test_a_changed_script_loses_nothing(before, synthesise, monkeypatch, tmp_pat
     shutil.copytree(ROOT / "lifecycle_scripts", scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "on_init_complete.sh").write_text("#!/bin/sh\n", "utf-8")
     monkeypatch.setattr(cdk_slurm.hyperpod.lifecycle_bundle, "lifecycle_scripts", lambda: scripts)
-    changed = synthesise.app(lambda app: ClusterStacks(app, ClusterSpec.model_validate(BEFORE)))
+    changed = synthesise.app(lambda app: ClusterStacks(app, HyperPodSpec.model_validate(BEFORE)))
     assert lost(before, changed) == {}
     assert exports_lost(before, changed) == set()
     uris = [json.dumps(a["cluster"].one("AWS::SageMaker::Cluster").properties) for a in (before, changed)]
@@ -233,7 +233,7 @@ def test_a_changed_script_loses_nothing(before, synthesise, monkeypatch, tmp_pat
 def test_parts_that_are_added_later_lose_nothing(synthesise):
     smallest = {name: value for name, value in BEFORE.items() if name not in ("network", "storage", "data", "users")}
     smallest["hyperpod"] = {"compute": [WORKER]}
-    found = [synthesise.described(ClusterSpec.model_validate(fields)) for fields in (smallest, BEFORE)]
+    found = [synthesise.described(HyperPodSpec.model_validate(fields)) for fields in (smallest, BEFORE)]
     assert lost(*found) == {}
     assert exports_lost(*found) == set()
 

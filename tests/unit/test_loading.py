@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cdk_slurm.spec import ClusterSpec, SpecError, UnreadableError, load, loads
+from cdk_slurm.spec import HyperPodSpec, SpecError, UnreadableError, load, loads
 
 # Four lines and three: what a test adds stands in line 8.
 HEAD = """\
@@ -165,7 +165,7 @@ def group(fields: str) -> str:
     return f"{HEAD}hyperpod:\n  compute:\n    - {{{fields}}}\n"
 
 
-ALL_FIELDS = ", ".join(ClusterSpec.model_fields)
+ALL_FIELDS = ", ".join(HyperPodSpec.model_fields)
 
 NO_DESCRIPTION = {
     "a list": ("- kind: hyperpod", "1:1 FIELD_TYPE found a list; allowed: a mapping"),
@@ -253,7 +253,7 @@ NO_DESCRIPTION = {
     ),
     "the wrong only word": (
         SMALLEST.replace("kind: hyperpod", "kind: hyperpods"),
-        "1:1 FIELD_VALUE kind: found 'hyperpods'; allowed: hyperpod",
+        "1:1 FIELD_VALUE kind: found 'hyperpods'; allowed: hyperpod or parallelcluster (did you mean hyperpod?)",
     ),
     "a wrong form": (
         SMALLEST + "storage: {lustre: {mount: fsx}}\n",

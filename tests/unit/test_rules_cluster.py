@@ -7,7 +7,7 @@ import pytest
 from cdk_slurm.rules import RULES, check
 from cdk_slurm.rules.cluster import region_code
 from cdk_slurm.rules.service_model import shape
-from cdk_slurm.spec import ClusterSpec, Silence, User
+from cdk_slurm.spec import HyperPodSpec, Silence, User
 
 KEY = "arn:aws:kms:us-west-2:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 PLAN = "arn:aws:sagemaker:us-east-1:123456789012:training-plan/p5-in-may"
@@ -24,7 +24,7 @@ PRIVATE_KEY = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0\n-----END OPENSSH P
 
 
 def cluster(*, compute=(), hyperpod=(), **fields):
-    return ClusterSpec.model_validate(
+    return HyperPodSpec.model_validate(
         {
             "kind": "hyperpod",
             "name": "ml-cluster",

@@ -12,6 +12,7 @@ from cdk_slurm.spec import (
     Data,
     ExistingLustre,
     HyperPodConfig,
+    HyperPodSpec,
     LustreConfig,
     Model,
     Storage,
@@ -27,7 +28,7 @@ def data(*places: tuple[str, str], **fields: Any) -> Data:
 
 
 def cluster(lustre: LustreConfig | ExistingLustre | None, associated: Data | None = None) -> ClusterSpec:
-    return ClusterSpec(
+    return HyperPodSpec(
         kind="hyperpod",
         name="ml-cluster",
         region="us-west-2",

@@ -6,11 +6,11 @@ from cdk_slurm.rules import RULES, check
 from cdk_slurm.rules.hyperpod import api_partition_name, partition_of
 from cdk_slurm.spec import (
     AccountingDatabaseConfig,
-    ClusterSpec,
     ComputeGroup,
     ControllerGroup,
     ExistingAccountingDatabase,
     HyperPodConfig,
+    HyperPodSpec,
     LoginGroup,
 )
 
@@ -36,7 +36,7 @@ def legacy(*compute, **fields):
 
 
 def cluster(*compute, hyperpod=None, **fields):
-    return ClusterSpec.model_validate(
+    return HyperPodSpec.model_validate(
         {
             "kind": "hyperpod",
             "name": "ml-cluster",

@@ -11,6 +11,7 @@ from cdk_slurm.spec import (
     ComputeGroup,
     ExistingLustre,
     HyperPodConfig,
+    HyperPodSpec,
     LustreConfig,
     Model,
     Storage,
@@ -29,7 +30,7 @@ def cluster(
     file_system: LustreConfig | ExistingLustre | None = None, *, compute: str = "ml.p5.48xlarge", **fields: Any
 ) -> ClusterSpec:
     settings = {"region": "us-west-2", "availability_zone": "usw2-az4", **fields}
-    return ClusterSpec(
+    return HyperPodSpec(
         kind="hyperpod",
         name="ml-cluster",
         storage=Storage(lustre=file_system),

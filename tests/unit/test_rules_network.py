@@ -8,7 +8,7 @@ import pytest
 
 from cdk_slurm.rules import RULES, check
 from cdk_slurm.rules.network import RETENTION_DAYS
-from cdk_slurm.spec import ClusterSpec, ExistingNetwork, NetworkConfig
+from cdk_slurm.spec import ExistingNetwork, HyperPodSpec, NetworkConfig
 
 EXISTING = {"existing": "vpc-01234567", "private_subnet": "subnet-01234567", "security_group": "sg-01234567"}
 PRIVATE = "ranges of 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 or 100.64.0.0/10"
@@ -27,7 +27,7 @@ def existing(**fields):
 
 
 def cluster(count=2, type="ml.p5.48xlarge", *, group=(), **fields):
-    return ClusterSpec.model_validate(
+    return HyperPodSpec.model_validate(
         {
             "kind": "hyperpod",
             "name": "ml-cluster",

@@ -11,6 +11,7 @@ from cdk_slurm.spec import (
     ClusterSpec,
     ExportersConfig,
     GrafanaConfig,
+    HyperPodSpec,
     MetricsWorkspaceConfig,
     Model,
     ObservabilityConfig,
@@ -35,7 +36,7 @@ RETENTION = "1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096
 def cluster(*types: str, region: str = "us-west-2", **observability: Any) -> ClusterSpec:
     """A cluster with a compute group of each type, observed."""
     groups = [{"name": f"g{index}", "type": one, "count": 1} for index, one in enumerate(types or ["ml.g5.xlarge"])]
-    return ClusterSpec.model_validate(
+    return HyperPodSpec.model_validate(
         {
             "kind": "hyperpod",
             "name": "ml-cluster",
@@ -48,7 +49,7 @@ def cluster(*types: str, region: str = "us-west-2", **observability: Any) -> Clu
 
 
 def unobserved(**fields: Any) -> ClusterSpec:
-    return ClusterSpec.model_validate(cluster(**fields).model_dump() | {"observability": None})
+    return HyperPodSpec.model_validate(cluster(**fields).model_dump() | {"observability": None})
 
 
 def observed(**fields: Any) -> ObservabilityConfig:

@@ -14,6 +14,7 @@ from cdk_slurm.spec import (
     ComputeGroup,
     ExistingOpenZfs,
     HyperPodConfig,
+    HyperPodSpec,
     Model,
     OpenZfsConfig,
     Storage,
@@ -28,7 +29,7 @@ def openzfs(**fields: Any) -> OpenZfsConfig:
 def cluster(
     file_system: OpenZfsConfig | ExistingOpenZfs | None, region: str = "us-west-2", **fields: Any
 ) -> ClusterSpec:
-    return ClusterSpec(
+    return HyperPodSpec(
         kind="hyperpod",
         name="ml-cluster",
         region=region,

@@ -6,14 +6,22 @@ import pytest
 
 from cdk_slurm.rules import RULES, check
 from cdk_slurm.rules.studio import workspace_findings
-from cdk_slurm.spec import ClusterSpec, Model, StudioConfig, StudioDomainConfig, StudioUser, StudioWorkspace
+from cdk_slurm.spec import (
+    ClusterSpec,
+    HyperPodSpec,
+    Model,
+    StudioConfig,
+    StudioDomainConfig,
+    StudioUser,
+    StudioWorkspace,
+)
 
 DEFINED = [one for one in RULES.values() if one.violations.__module__ == "cdk_slurm.rules.studio"]
 ALICE = {"name": "alice", "uid": 10001, "gid": 1001}
 
 
 def cluster(lustre: dict[str, Any] | None, studio: dict[str, Any] | None, *users: dict[str, Any], **fields: Any):
-    return ClusterSpec.model_validate(
+    return HyperPodSpec.model_validate(
         {
             "kind": "hyperpod",
             "name": "ml-cluster",

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from cdk_slurm.spec import ClusterSpec, Model, SpecError, json_schema, loads
+from cdk_slurm.spec import HyperPodSpec, Model, ParallelClusterSpec, SpecError, json_schema, loads
 from cdk_slurm.spec.errors import models_in
 
 CLUSTERS = Path(__file__).parents[2] / "clusters"
@@ -49,8 +49,19 @@ hyperpod: {compute: [{name: worker, type: ml.c5.4xlarge, count: 2}]}
 """
 
 
-def test_the_smallest_file(validator: Draft202012Validator) -> None:
-    assert validator.is_valid(yaml.safe_load(SMALLEST))
+SMALLEST_PARALLELCLUSTER = """\
+kind: parallelcluster
+name: demo
+region: us-west-2
+availability_zone: usw2-az4
+parallelcluster: {queues: [{name: gpu, compute: [{name: p5, type: p5.48xlarge}]}]}
+"""
+
+
+@pytest.mark.parametrize("text", [SMALLEST, SMALLEST_PARALLELCLUSTER])
+def test_the_smallest_file(validator: Draft202012Validator, text: str) -> None:
+    assert validator.is_valid(yaml.safe_load(text))
+    assert loads(text).spec.kind in text
 
 
 @pytest.mark.parametrize(
@@ -65,6 +76,10 @@ def test_the_smallest_file(validator: Draft202012Validator) -> None:
         SMALLEST + "storage: {lustre: {capacity: 1200}}\n",
         SMALLEST + "storage: {openzfs: {existing: fs-0123456789abcdef0, capacity_gib: 64}}\n",
         SMALLEST + "storage: {lustre: {removal_policy: delete}}\n",
+        SMALLEST.replace("kind: hyperpod", "kind: parallelcluster"),
+        SMALLEST.replace("kind: hyperpod", "kind: eks"),
+        SMALLEST_PARALLELCLUSTER.replace("type:", "types:"),
+        SMALLEST_PARALLELCLUSTER + "hyperpod: {compute: [{name: worker, type: ml.c5.4xlarge, count: 2}]}\n",
     ],
 )
 def test_it_refuses_what_loading_refuses(validator: Draft202012Validator, text: str) -> None:
@@ -73,14 +88,18 @@ def test_it_refuses_what_loading_refuses(validator: Draft202012Validator, text: 
         loads(text)
 
 
-def models(model: type[Model] = ClusterSpec) -> Iterator[type[Model]]:
+def models(model: type[Model]) -> Iterator[type[Model]]:
     yield model
     for field in model.model_fields.values():
         for part in models_in(field.annotation):
             yield from models(part)
 
 
-@pytest.mark.parametrize("model", dict.fromkeys(models()), ids=lambda model: model.__name__)
+KINDS = {HyperPodSpec: SMALLEST, ParallelClusterSpec: SMALLEST_PARALLELCLUSTER}
+MODELS = dict.fromkeys(model for kind in KINDS for model in models(kind))
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
 def test_every_field_is_described(model: type[Model]) -> None:
     assert model.__doc__
     assert not [name for name, field in model.model_fields.items() if not field.description]

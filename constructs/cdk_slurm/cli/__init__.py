@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from cdk_slurm.cli import bundle, rehearse, rules, schema, summary, validate
+from cdk_slurm.cli import bundle, pcluster, rehearse, rules, schema, summary, validate
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -19,5 +19,5 @@ def main(context: click.Context) -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-for _module in (validate, rules, schema, summary, rehearse, bundle):
+for _module in (validate, rules, schema, summary, pcluster, rehearse, bundle):
     main.add_command(_module.command)

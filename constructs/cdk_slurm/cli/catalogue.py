@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from cdk_slurm.rules import RULES
-from cdk_slurm.spec import ClusterSpec, Level, Model
+from cdk_slurm.spec import HyperPodSpec, Level, Model, ParallelClusterSpec
 from cdk_slurm.spec.errors import models_in
 from cdk_slurm.spec.finding import dotted
 
@@ -100,9 +100,14 @@ def catalogue() -> dict[str, Entry]:
     return {entry.id: entry for entry in (*rules, *_OF_THE_FILE)}
 
 
-def _places(judged: type[Model], model: type[Model] = ClusterSpec, path: tuple[str, ...] = ()) -> Iterator[str]:
+def _places(judged: type[Model]) -> Iterator[str]:
+    for kind in (HyperPodSpec, ParallelClusterSpec):
+        yield from _places_in(kind, judged, ())
+
+
+def _places_in(model: type[Model], judged: type[Model], path: tuple[str, ...]) -> Iterator[str]:
     if issubclass(model, judged):
         yield dotted(path) or "the cluster"
     for name, field in model.model_fields.items():
         for part in models_in(field.annotation):
-            yield from _places(judged, part, (*path, name))
+            yield from _places_in(part, judged, (*path, name))

@@ -85,7 +85,7 @@ def _rehearse(
         stage.bootstrap(assembly)
     with view.following("Deploying"):
         seconds = stage.deploy(assembly)
-    deployed = describe(aws, spec.name, assembly.templates)
+    deployed = describe(aws, spec, assembly.templates)
     view.stands(deployed, seconds)
     refused = bool(deployed.refusals)
     for new, spec in rest:
@@ -94,7 +94,7 @@ def _rehearse(
         before = aws.resources()
         with view.following("Updating"):
             seconds = stage.deploy(successor)
-        deployed = describe(aws, spec.name, successor.templates)
+        deployed = describe(aws, spec, successor.templates)
         view.stands(deployed, seconds)
         changes = changes_between(before, aws.resources(), old=assembly.templates, new=successor.templates)
         view.changed(changes, sorted(set(assembly.templates) - set(successor.templates)))

@@ -100,22 +100,23 @@ class View:
         """What is deployed, and how long each stack took."""
         console = self._console
         console.print()
-        print_table(
-            console,
-            f"HyperPod cluster {deployed.cluster}: {deployed.status}",
-            ("Instance group", "Node type", "Instance type", "Nodes", "Partition", "Mounts"),
-            [
-                (
-                    group.name,
-                    group.node_type,
-                    group.instance_type,
-                    f"{group.current} of {group.target}",
-                    group.partition,
-                    ", ".join(group.mounts),
-                )
-                for group in deployed.groups
-            ],
-        )
+        if deployed.cluster:
+            print_table(
+                console,
+                f"HyperPod cluster {deployed.cluster}: {deployed.status}",
+                ("Instance group", "Node type", "Instance type", "Nodes", "Partition", "Mounts"),
+                [
+                    (
+                        group.name,
+                        group.node_type,
+                        group.instance_type,
+                        f"{group.current} of {group.target}",
+                        group.partition,
+                        ", ".join(group.mounts),
+                    )
+                    for group in deployed.groups
+                ],
+            )
         print_table(
             console,
             "File systems",

@@ -15,8 +15,12 @@ from cdk_slurm.spec import (
     ComputeGroup,
     Data,
     ExistingNetwork,
+    HyperPodConfig,
+    HyperPodSpec,
     LustreConfig,
     OpenZfsConfig,
+    ParallelClusterConfig,
+    ParallelClusterSpec,
     Storage,
     StudioConfig,
     User,
@@ -30,8 +34,11 @@ def show(spec: ClusterSpec, assembly: Assembly, file: str) -> None:
     console = plain_console()
     console.print(spec.name, style="bold cyan")
     print_table(console, "", ("", ""), _cluster(spec))
-    groups = ("Name", "Node type", "Instance type", "Count", "GPUs each", "GPUs", "Partition")
-    print_table(console, "Instance groups", groups, _instance_groups(spec))
+    counted = ("Instance type", "Count", "GPUs each", "GPUs", "Partition")
+    if isinstance(spec, HyperPodSpec):
+        print_table(console, "Instance groups", ("Name", "Node type", *counted), _instance_groups(spec))
+    elif isinstance(spec, ParallelClusterSpec):
+        print_table(console, "Nodes", ("Name", "Node type", *counted), _nodes(spec.parallelcluster))
     print_table(console, "Network", ("Part", "Range or id", "Zone"), _network(spec))
     print_table(console, "Storage", ("", "Type", "Capacity", "Throughput", "Mount", "On destroy"), _storage(spec))
     if spec.storage.s3:
@@ -44,18 +51,19 @@ def show(spec: ClusterSpec, assembly: Assembly, file: str) -> None:
     print_table(console, "Policy packs", ("Pack", "Open findings", "Acknowledged"), _packs(assembly))
     console.print("Next", style="bold")
     console.print(f"  cdk deploy --all --concurrency 4 -c cluster={shlex.quote(file)}", soft_wrap=True)
+    if isinstance(spec, ParallelClusterSpec):
+        console.print(f"  cdk-slurm pcluster render {shlex.quote(file)} --deployed", soft_wrap=True)
 
 
 def _cluster(spec: ClusterSpec) -> Iterator[Row]:
-    hyperpod = spec.hyperpod
-    yield "Kind", "SageMaker HyperPod with Slurm"
+    yield "Kind", "SageMaker HyperPod with Slurm" if spec.kind == "hyperpod" else "AWS ParallelCluster"
     yield "Region", f"{spec.region}, zone {spec.availability_zone}"
     yield "Account", spec.account or "the one that deploys"
-    yield "Slurm configuration", hyperpod.slurm_configuration
-    yield "Provisioning", "continuous" if hyperpod.continuous_provisioning else "all instances or none"
-    yield "Node recovery", hyperpod.node_recovery
-    if hyperpod.restrict_ssh_to_jobs:
-        yield "Log in to compute nodes", "only while a job of one's own runs there"
+    if isinstance(spec, HyperPodSpec):
+        yield from _hyperpod(spec.hyperpod)
+    elif isinstance(spec, ParallelClusterSpec):
+        yield "Operating system", spec.parallelcluster.os
+        yield "Idle nodes stop after", f"{spec.parallelcluster.scaledown_idle_minutes} minutes"
     if spec.directory:
         yield "Accounts", f"{spec.directory.uri}, beside {len(spec.users)} of the file"
     if spec.studio and spec.storage.lustre:
@@ -63,6 +71,26 @@ def _cluster(spec: ClusterSpec) -> Iterator[Row]:
         yield "Studio domain", _domain(spec.studio, spec.users)
     if spec.observability:
         yield from observability_rows(spec.observability)
+
+
+def _hyperpod(hyperpod: HyperPodConfig) -> Iterator[Row]:
+    yield "Slurm configuration", hyperpod.slurm_configuration
+    yield "Provisioning", "continuous" if hyperpod.continuous_provisioning else "all instances or none"
+    yield "Node recovery", hyperpod.node_recovery
+    if hyperpod.restrict_ssh_to_jobs:
+        yield "Log in to compute nodes", "only while a job of one's own runs there"
+
+
+def _nodes(cluster: ParallelClusterConfig) -> Iterator[Row]:
+    yield "head", "head", cluster.head_node.type, "1", "", "", ""
+    if login := cluster.login:
+        yield login.name, "login", login.type, str(login.count), "", "", ""
+    for queue in cluster.queues:
+        for one in queue.compute:
+            each, most = _gpus_each(one.types), one.max_count
+            count = str(most) if one.min_count == most else f"{one.min_count} to {most}"
+            gpus = (_unless_zero(each), _unless_zero(each * most))
+            yield one.name, "compute", "\n".join(one.types), count, *gpus, queue.name
 
 
 def _domain(studio: StudioConfig, users: Sequence[User]) -> str:
@@ -74,7 +102,7 @@ def _domain(studio: StudioConfig, users: Sequence[User]) -> str:
     return f"{apps} for {people}, {ON_DESTROY[domain.removal_policy]} on destroy"
 
 
-def _instance_groups(spec: ClusterSpec) -> Iterator[Row]:
+def _instance_groups(spec: HyperPodSpec) -> Iterator[Row]:
     nodes = gpus = 0
     for node_type, group in spec.hyperpod.groups:
         each = _gpus_each(group.types)
@@ -117,7 +145,7 @@ def _network(spec: ClusterSpec) -> Iterator[Row]:
 
 
 def _storage(spec: ClusterSpec) -> Iterator[Row]:
-    lustre, openzfs, database = spec.storage.lustre, spec.storage.openzfs, spec.hyperpod.accounting_database
+    lustre, openzfs, database = spec.storage.lustre, spec.storage.openzfs, spec.accounting_database
     if isinstance(lustre, LustreConfig):
         yield (
             "Lustre",

@@ -6,6 +6,7 @@ from typing import Any
 
 from cdk_slurm.rehearsal.dashboards import DeployedDashboard, deployed_dashboards
 from cdk_slurm.rehearsal.local_aws import LocalAws
+from cdk_slurm.spec import ClusterSpec, HyperPodSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +54,9 @@ class DeployedSpace:
 class Deployed:
     """All that a rehearsal shows."""
 
-    cluster: str
-    arn: str
+    cluster: str | None
+    """Name of the HyperPod cluster; None where there is none."""
+
     status: str
     groups: tuple[DeployedGroup, ...]
     file_systems: tuple[DeployedFileSystem, ...]
@@ -73,10 +75,12 @@ class Deployed:
     """By stack, without those that other stacks import."""
 
 
-def describe(aws: LocalAws, cluster: str, stacks: Iterable[str]) -> Deployed:
+def describe(aws: LocalAws, spec: ClusterSpec, stacks: Iterable[str]) -> Deployed:
     """Ask SageMaker, FSx, S3, Grafana and CloudFormation what stands of a cluster and its stacks."""
-    sagemaker, fsx = aws.client("sagemaker"), aws.client("fsx")
-    told = sagemaker.describe_cluster(ClusterName=cluster)
+    fsx = aws.client("fsx")
+    told: dict[str, Any] = {}
+    if isinstance(spec, HyperPodSpec):
+        told = aws.client("sagemaker").describe_cluster(ClusterName=spec.name)
     groups = tuple(
         DeployedGroup(
             name=group["InstanceGroupName"],
@@ -92,7 +96,7 @@ def describe(aws: LocalAws, cluster: str, stacks: Iterable[str]) -> Deployed:
                 if kind in storage
             ),
         )
-        for group in told["InstanceGroups"]
+        for group in told.get("InstanceGroups", ())
     )
     file_systems = tuple(
         DeployedFileSystem(
@@ -109,9 +113,8 @@ def describe(aws: LocalAws, cluster: str, stacks: Iterable[str]) -> Deployed:
         for one in fsx.describe_data_repository_associations()["Associations"]
     )
     return Deployed(
-        cluster=told["ClusterName"],
-        arn=told["ClusterArn"],
-        status=told["ClusterStatus"],
+        cluster=told.get("ClusterName"),
+        status=told.get("ClusterStatus", ""),
         groups=groups,
         file_systems=file_systems,
         buckets=_buckets(aws),

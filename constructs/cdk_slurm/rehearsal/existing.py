@@ -9,6 +9,7 @@ from cdk_slurm.spec import (
     ExistingMetricsWorkspace,
     ExistingNetwork,
     ExistingOpenZfs,
+    HyperPodSpec,
 )
 
 
@@ -16,7 +17,7 @@ def what_exists(spec: ClusterSpec) -> tuple[dict[str, Any], list[str]]:
     """What to stand in for, and the ids of it for people to read."""
     wanted: dict[str, Any] = {}
     ids: list[str] = []
-    network, database = spec.network, spec.hyperpod.accounting_database
+    network, database = spec.network, spec.accounting_database
     if isinstance(network, ExistingNetwork):
         wanted["network"] = _network(spec, network)
         ids += [network.existing, *(subnet["id"] for subnet in wanted["network"]["subnets"]), network.security_group]
@@ -51,7 +52,8 @@ def what_exists(spec: ClusterSpec) -> tuple[dict[str, Any], list[str]]:
 
 
 def _network(spec: ClusterSpec, network: ExistingNetwork) -> dict[str, Any]:
-    own = [group.subnet for _, group in spec.hyperpod.groups if group.subnet]
+    groups = spec.hyperpod.groups if isinstance(spec, HyperPodSpec) else ()
+    own = [group.subnet for _, group in groups if group.subnet]
     others = [network.public_subnet, *network.additional_private_subnets, *own]
     # A description knows the range of one subnet at the most. The others get some, each its own.
     ranges = {id_: f"10.254.{number}.0/24" for number, id_ in enumerate(dict.fromkeys(others)) if id_}

@@ -11,6 +11,7 @@ from cdk_slurm.rules import (
     network,
     observability,
     openzfs,
+    parallelcluster,
     studio,
 )
 from cdk_slurm.rules.engine import RULES, Rule, check, errors
@@ -30,5 +31,6 @@ __all__ = [
     "network",
     "observability",
     "openzfs",
+    "parallelcluster",
     "studio",
 ]

@@ -10,7 +10,7 @@ from cdk_slurm.rules.engine import RULES, Violation, rule
 from cdk_slurm.rules.hyperpod.instance_groups import located_groups
 from cdk_slurm.rules.likeness import did_you_mean, repeated
 from cdk_slurm.rules.service_model import problem, regions, shape
-from cdk_slurm.spec import ClusterSpec, ExistingAccountingDatabase, NetworkConfig, Path, Silence, User
+from cdk_slurm.spec import ClusterSpec, ExistingAccountingDatabase, HyperPodSpec, NetworkConfig, Path, Silence, User
 from cdk_slurm.spec.finding import dotted
 
 _SAGEMAKER = "https://docs.aws.amazon.com/sagemaker/latest/"
@@ -56,7 +56,7 @@ def is_private_key(text: str) -> bool:
 
 
 @rule("error", _SAGEMAKER + "APIReference/API_CreateCluster.html")
-def cluster_name(spec: ClusterSpec) -> Iterator[Violation]:
+def cluster_name(spec: HyperPodSpec) -> Iterator[Violation]:
     """The name of a cluster is letters, digits and hyphens.
 
     HyperPod takes 1 to 63 of them, with a letter or digit first and last.
@@ -228,7 +228,7 @@ def kms_key_arn(spec: ClusterSpec) -> Iterator[Violation]:
 
 
 @rule("warning", _SAGEMAKER + "dg/smcluster-cmk.html")
-def kms_key_continuous(spec: ClusterSpec) -> Iterator[Violation]:
+def kms_key_continuous(spec: HyperPodSpec) -> Iterator[Violation]:
     """A customer managed key for nodes' volumes needs continuous provisioning.
 
     HyperPod refuses it otherwise, so that volumes are encrypted with a key of AWS's own; file systems and
@@ -330,7 +330,7 @@ def _zones(spec: ClusterSpec) -> Iterator[tuple[Path, str]]:
     if isinstance(spec.network, NetworkConfig):
         for index, zone in enumerate(spec.network.additional_zones):
             yield ("network", "additional_zones", index, "availability_zone"), zone.availability_zone
-    for path, group in located_groups(spec.hyperpod):
+    for path, group in located_groups(spec.hyperpod) if isinstance(spec, HyperPodSpec) else ():
         if group.availability_zone is not None:
             yield ("hyperpod", *path, "availability_zone"), group.availability_zone
 
@@ -343,14 +343,15 @@ def _arns(spec: ClusterSpec) -> Iterator[tuple[Path, str]]:
     """Every ARN that the description holds."""
     found: list[tuple[Path, str | None]] = [
         (("kms_key",), spec.kms_key),
-        (("hyperpod", "failover_topic"), spec.hyperpod.failover_topic),
     ]
-    if isinstance(spec.hyperpod.accounting_database, ExistingAccountingDatabase):
-        found.append((("hyperpod", "accounting_database", "secret"), spec.hyperpod.accounting_database.secret))
+    if isinstance(spec.accounting_database, ExistingAccountingDatabase):
+        found.append(((spec.kind, "accounting_database", "secret"), spec.accounting_database.secret))
     if spec.directory is not None:
         found.append((("directory", "bind_secret"), spec.directory.bind_secret))
-    for index, group in enumerate(spec.hyperpod.compute):
-        found.append((("hyperpod", "compute", index, "training_plan"), group.training_plan))
+    if isinstance(spec, HyperPodSpec):
+        found.append((("hyperpod", "failover_topic"), spec.hyperpod.failover_topic))
+        for index, group in enumerate(spec.hyperpod.compute):
+            found.append((("hyperpod", "compute", index, "training_plan"), group.training_plan))
     for path, arn in found:
         if arn is not None:
             yield path, arn

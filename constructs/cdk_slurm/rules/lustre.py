@@ -291,12 +291,13 @@ def lustre_efa_clients(spec: ClusterSpec) -> Iterator[Violation]:
     Instances without EFA mount the file system over TCP, no faster than one without EFA, which comes in
     smaller steps of capacity.
     """
-    lustre, types = spec.storage.lustre, sorted({name for group in spec.hyperpod.compute for name in group.types})
+    lustre, types = spec.storage.lustre, sorted(spec.compute_types)
     if lustre is not None and lustre.efa and all(_is_without_efa(name) for name in types):
         yield (
             ("storage", "lustre", "efa"),
             f"found true with compute groups of {', '.join(types)}; "
-            "allowed: false, or an instance type with EFA such as ml.p5.48xlarge",
+            "allowed: false, or an instance type with EFA such as "
+            f"{'ml.' if spec.kind == 'hyperpod' else ''}p5.48xlarge",
         )
 
 

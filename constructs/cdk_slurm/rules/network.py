@@ -8,7 +8,7 @@ from cdk_slurm.rules.engine import Violation, rule
 from cdk_slurm.rules.hyperpod.instance_groups import located_groups
 from cdk_slurm.rules.instances import instance_facts
 from cdk_slurm.rules.likeness import repeated
-from cdk_slurm.spec import ClusterSpec, ExistingNetwork, LustreConfig, NetworkConfig, Path
+from cdk_slurm.spec import ClusterSpec, ExistingNetwork, HyperPodSpec, LustreConfig, NetworkConfig, Path
 from cdk_slurm.spec.finding import dotted
 
 _VPC = "https://docs.aws.amazon.com/vpc/latest/userguide/"
@@ -292,6 +292,8 @@ def _private_subnets(spec: ClusterSpec) -> Iterator[tuple[Path, str, str]]:
 
 def _node_addresses(spec: ClusterSpec, zone: str) -> int:
     own = spec.network.private_subnet if isinstance(spec.network, ExistingNetwork) else None
+    if not isinstance(spec, HyperPodSpec):
+        return 0
     total = 0
     for _, group in located_groups(spec.hyperpod):
         if (group.availability_zone or spec.availability_zone) == zone and group.subnet in (None, own):

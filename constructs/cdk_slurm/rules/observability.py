@@ -244,7 +244,7 @@ def dcgm_without_gpus(spec: ClusterSpec) -> Iterator[Violation]:
 
     It runs on instances with GPUs only, and no compute group has any.
     """
-    if spec.observability is None or any(has_gpus(one) for group in spec.hyperpod.compute for one in group.types):
+    if spec.observability is None or any(map(has_gpus, spec.compute_types)):
         return
     exporters = spec.observability.exporters
     for field, said in (("dcgm_image", exporters.dcgm_image), ("optional", "dcgm" in exporters.optional)):

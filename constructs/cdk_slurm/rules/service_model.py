@@ -48,6 +48,13 @@ def regions() -> tuple[str, ...]:
 
 
 @cache
+def partition_of_region(region: str) -> str:
+    """What ARNs of a Region begin with after `arn:`; `aws` where botocore does not know the Region."""
+    partitions = json.loads((_package("botocore") / "data" / "partitions.json").read_text("utf-8"))["partitions"]
+    return next((str(part["id"]) for part in partitions if region in part["regions"]), "aws")
+
+
+@cache
 def cluster_instance_types() -> frozenset[str]:
     """The instance types that HyperPod accepts."""
     return frozenset(shape("sagemaker", "ClusterInstanceType")["enum"])

@@ -1,6 +1,6 @@
 """What a user may write: frozen models, YAML loading, JSON Schema."""
 
-from cdk_slurm.spec.cluster import ClusterSpec, Silence, User
+from cdk_slurm.spec.cluster import ClusterSpec, HyperPodSpec, ParallelClusterSpec, Silence, User
 from cdk_slurm.spec.data import AssociationConfig, Data
 from cdk_slurm.spec.directory import DirectoryConfig
 from cdk_slurm.spec.finding import Finding, Level, Path
@@ -28,6 +28,19 @@ from cdk_slurm.spec.observability import (
     SamlConfig,
     SlackConfig,
 )
+from cdk_slurm.spec.parallelcluster import (
+    CapacityReservation,
+    ComputeResource,
+    CustomAction,
+    CustomActions,
+    ExistingParallelClusterDatabase,
+    HeadNode,
+    HeadNodeActions,
+    LoginPool,
+    ParallelClusterConfig,
+    ParallelClusterOs,
+    Queue,
+)
 from cdk_slurm.spec.schema import json_schema
 from cdk_slurm.spec.storage import (
     ExistingLustre,
@@ -44,9 +57,13 @@ __all__ = [
     "AdditionalZone",
     "AlertThresholds",
     "AssociationConfig",
+    "CapacityReservation",
     "ClusterSpec",
     "ComputeGroup",
+    "ComputeResource",
     "ControllerGroup",
+    "CustomAction",
+    "CustomActions",
     "Data",
     "DirectoryConfig",
     "ExistingAccountingDatabase",
@@ -54,22 +71,31 @@ __all__ = [
     "ExistingMetricsWorkspace",
     "ExistingNetwork",
     "ExistingOpenZfs",
+    "ExistingParallelClusterDatabase",
     "ExportersConfig",
     "Finding",
     "GrafanaAccess",
     "GrafanaConfig",
+    "HeadNode",
+    "HeadNodeActions",
     "HyperPodConfig",
+    "HyperPodSpec",
     "InstanceGroup",
     "Level",
     "LoadedSpec",
     "LoginGroup",
+    "LoginPool",
     "LustreConfig",
     "MetricsWorkspaceConfig",
     "Model",
     "NetworkConfig",
     "ObservabilityConfig",
     "OpenZfsConfig",
+    "ParallelClusterConfig",
+    "ParallelClusterOs",
+    "ParallelClusterSpec",
     "Path",
+    "Queue",
     "RepeatIntervals",
     "S3Mount",
     "SamlConfig",

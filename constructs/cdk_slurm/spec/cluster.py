@@ -6,10 +6,11 @@ from pydantic import Field
 
 from cdk_slurm.spec.data import Data
 from cdk_slurm.spec.directory import DirectoryConfig
-from cdk_slurm.spec.hyperpod import HyperPodConfig
+from cdk_slurm.spec.hyperpod import AccountingDatabaseConfig, ExistingAccountingDatabase, HyperPodConfig
 from cdk_slurm.spec.model import AvailabilityZone, Model
 from cdk_slurm.spec.network import Network, NetworkConfig
 from cdk_slurm.spec.observability import ObservabilityConfig
+from cdk_slurm.spec.parallelcluster import ParallelClusterConfig
 from cdk_slurm.spec.storage import Storage
 from cdk_slurm.spec.studio import StudioConfig
 
@@ -41,10 +42,13 @@ class Silence(Model):
 
 
 class ClusterSpec(Model):
-    """A Slurm training cluster on AWS and everything around it."""
+    """A Slurm training cluster on AWS and everything around it, of either kind.
 
-    kind: Literal["hyperpod"]
-    """SageMaker HyperPod orchestrated by Slurm."""
+    Files are read as `HyperPodSpec` or `ParallelClusterSpec`, as their `kind` says.
+    """
+
+    kind: Literal["hyperpod", "parallelcluster"]
+    """What runs Slurm: SageMaker HyperPod, or AWS ParallelCluster."""
 
     name: str
     """Name of the cluster, and prefix of its stacks' names."""
@@ -67,9 +71,6 @@ class ClusterSpec(Model):
     data: Data | None = None
     """Data bucket and its associations with Lustre."""
 
-    hyperpod: HyperPodConfig
-    """The HyperPod cluster."""
-
     users: Annotated[tuple[User, ...], Field(strict=False)] = ()
     """Accounts on the nodes."""
 
@@ -90,3 +91,60 @@ class ClusterSpec(Model):
 
     silence: Annotated[tuple[Silence, ...], Field(strict=False)] = ()
     """Rules that do not hold for this cluster, each with a reason."""
+
+    @property
+    def accounting_database(self) -> AccountingDatabaseConfig | ExistingAccountingDatabase | None:
+        """External database of Slurm's accounting, in the section that is named as the kind is."""
+        raise NotImplementedError
+
+    @property
+    def compute_types(self) -> tuple[str, ...]:
+        """Every instance type that may run jobs, as it is written, each once."""
+        raise NotImplementedError
+
+
+class HyperPodSpec(ClusterSpec):
+    """A Slurm training cluster on SageMaker HyperPod and everything around it."""
+
+    kind: Literal["hyperpod"]
+    """SageMaker HyperPod orchestrated by Slurm."""
+
+    hyperpod: HyperPodConfig
+    """The HyperPod cluster."""
+
+    @property
+    def accounting_database(self) -> AccountingDatabaseConfig | ExistingAccountingDatabase | None:
+        """`hyperpod.accounting_database`."""
+        return self.hyperpod.accounting_database
+
+    @property
+    def compute_types(self) -> tuple[str, ...]:
+        """Those of compute groups."""
+        return tuple(dict.fromkeys(name for group in self.hyperpod.compute for name in group.types))
+
+
+class ParallelClusterSpec(ClusterSpec):
+    """A Slurm training cluster on AWS ParallelCluster and everything around it."""
+
+    kind: Literal["parallelcluster"]
+    """AWS ParallelCluster."""
+
+    parallelcluster: ParallelClusterConfig
+    """The cluster."""
+
+    @property
+    def accounting_database(self) -> AccountingDatabaseConfig | ExistingAccountingDatabase | None:
+        """`parallelcluster.accounting_database`."""
+        return self.parallelcluster.accounting_database
+
+    @property
+    def compute_types(self) -> tuple[str, ...]:
+        """Those of compute resources."""
+        resources = (one for queue in self.parallelcluster.queues for one in queue.compute)
+        return tuple(dict.fromkeys(name for one in resources for name in one.types))
+
+
+def spec_of(value: object) -> type[HyperPodSpec] | type[ParallelClusterSpec]:
+    """The class that a description's `kind` names; `HyperPodSpec` where it names none."""
+    kind = value.get("kind") if isinstance(value, dict) else None
+    return ParallelClusterSpec if kind == "parallelcluster" else HyperPodSpec

@@ -8,7 +8,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from cdk_slurm.spec.cluster import ClusterSpec
+from cdk_slurm.spec.cluster import ClusterSpec, spec_of
 from cdk_slurm.spec.finding import Finding, Path, dotted
 from cdk_slurm.spec.model import Model, new_or_existing
 
@@ -106,6 +106,8 @@ def _rule_and_text(details: ErrorDetails, path: Path, value: Any) -> tuple[str, 
         quotes = kind == "string_type" and isinstance(details["input"], int | float)
         return "FIELD_TYPE", f"{found}; allowed: {_ALLOWED[kind]}{' (put it in quotes)' if quotes else ''}"
     if kind == "literal_error":
+        if path == ("kind",):  # judged as the kind that most files are, for want of one
+            context = {"expected": " or ".join(get_args(ClusterSpec.model_fields["kind"].annotation))}
         options = context["expected"].replace("'", "").replace(" or ", ", ").split(", ")
         close = difflib.get_close_matches(str(details["input"]), options, n=1, cutoff=0.4) if options[1:] else []
         hint = f" (did you mean {close[0]}?)" if close else ""
@@ -141,7 +143,7 @@ def _model_at(path: Path, value: Any) -> type[Model] | None:
 
 def _forms_at(path: Path, value: Any) -> list[type[Model]]:
     """The models that the mapping at a path may be, the one that it is judged by first."""
-    forms: list[type[Model]] = [ClusterSpec]
+    forms: list[type[Model]] = [spec_of(value)]
     for part in path:
         value = value[part]
         if isinstance(part, str):

@@ -5,7 +5,7 @@ from pathlib import Path as FilePath
 
 from pydantic import ValidationError
 
-from cdk_slurm.spec.cluster import ClusterSpec
+from cdk_slurm.spec.cluster import ClusterSpec, spec_of
 from cdk_slurm.spec.errors import findings_of
 from cdk_slurm.spec.finding import Finding, Path
 from cdk_slurm.spec.yaml_text import Position, YamlError, read_yaml
@@ -90,6 +90,6 @@ def loads(text: str, *, file: str = "<text>") -> LoadedSpec:
             )
         ) from None
     try:
-        return LoadedSpec(ClusterSpec.model_validate(value), file, positions)
+        return LoadedSpec(spec_of(value).model_validate(value), file, positions)
     except ValidationError as error:
         raise SpecError(findings_of(error, value, positions, file)) from None

@@ -11,6 +11,7 @@ from cdk_slurm.spec import (
     ClusterSpec,
     ExistingAccountingDatabase,
     HyperPodConfig,
+    HyperPodSpec,
     NetworkConfig,
 )
 
@@ -69,7 +70,7 @@ def two_controllers_database(config: HyperPodConfig) -> Iterator[Violation]:
 
 
 @rule("error", _TWO_CONTROLLERS)
-def two_controllers_storage(spec: ClusterSpec) -> Iterator[Violation]:
+def two_controllers_storage(spec: HyperPodSpec) -> Iterator[Violation]:
     """Two controllers need a shared directory.
 
     The backup continues from Slurm's state, so both must see it. Add one of the file systems to `storage`.
@@ -188,9 +189,9 @@ def accounting_database_zones(spec: ClusterSpec) -> Iterator[Violation]:
         others, field = len(network.additional_zones), "network.additional_zones"
     else:
         others, field = len(network.additional_private_subnets), "network.additional_private_subnets"
-    if isinstance(spec.hyperpod.accounting_database, AccountingDatabaseConfig) and not others:
+    if isinstance(spec.accounting_database, AccountingDatabaseConfig) and not others:
         yield (
-            ("hyperpod", "accounting_database"),
+            (spec.kind, "accounting_database"),
             f"found a new database in a network of one zone; allowed: with a second zone in {field}",
         )
 

@@ -12,9 +12,9 @@ from cdk_slurm.rules.service_model import (
     regions,
 )
 from cdk_slurm.spec import (
-    ClusterSpec,
     ComputeGroup,
     ExistingNetwork,
+    HyperPodSpec,
     NetworkConfig,
     Path,
 )
@@ -29,7 +29,7 @@ _FAMILIES_WITHOUT_LUSTRE_EFA = frozenset({"c5n", "g4dn", "g5", "i3en", "p4d", "p
 
 
 @rule("warning", _DG + "sagemaker-hyperpod.html")
-def instance_type_offered(spec: ClusterSpec) -> Iterator[Violation]:
+def instance_type_offered(spec: HyperPodSpec) -> Iterator[Violation]:
     """An instance type is offered in the cluster's Region.
 
     The lists come from cfn-lint and are incomplete: look the type up in Service Quotas, as
@@ -48,7 +48,7 @@ def instance_type_offered(spec: ClusterSpec) -> Iterator[Violation]:
 
 
 @rule("warning", _DG + "sagemaker-hyperpod.html")
-def hyperpod_region(spec: ClusterSpec) -> Iterator[Violation]:
+def hyperpod_region(spec: HyperPodSpec) -> Iterator[Violation]:
     """HyperPod is offered in the cluster's Region.
 
     CloudFormation knows the resource `AWS::SageMaker::Cluster` where it is. The list comes from cfn-lint and
@@ -62,7 +62,7 @@ def hyperpod_region(spec: ClusterSpec) -> Iterator[Violation]:
 
 
 @rule("error", _ZONES)
-def group_zone(spec: ClusterSpec) -> Iterator[Violation]:
+def group_zone(spec: HyperPodSpec) -> Iterator[Violation]:
     """An instance group stands in a zone of the network.
 
     Each zone needs a private subnet. Add the zone to `network.additional_zones`; in an existing network
@@ -86,7 +86,7 @@ def group_zone(spec: ClusterSpec) -> Iterator[Violation]:
 
 
 @rule("error", _ZONES)
-def group_subnet(spec: ClusterSpec) -> Iterator[Violation]:
+def group_subnet(spec: HyperPodSpec) -> Iterator[Violation]:
     """A group names a subnet only in a network that exists already.
 
     A new VPC has no subnets yet that could be named. Name a zone of the network instead.
@@ -100,7 +100,7 @@ def group_subnet(spec: ClusterSpec) -> Iterator[Violation]:
 
 
 @rule("warning", _ZONES)
-def efa_across_zones(spec: ClusterSpec) -> Iterator[Violation]:
+def efa_across_zones(spec: HyperPodSpec) -> Iterator[Violation]:
     """Groups with EFA stand in one zone.
 
     EFA does not cross zones: a job on both groups falls back to TCP, or fails.
@@ -118,7 +118,7 @@ def efa_across_zones(spec: ClusterSpec) -> Iterator[Violation]:
 
 
 @rule("error", _LUSTRE_EFA)
-def lustre_efa_other_zone(spec: ClusterSpec) -> Iterator[Violation]:
+def lustre_efa_other_zone(spec: HyperPodSpec) -> Iterator[Violation]:
     """Clients that reach Lustre over EFA stand in its zone.
 
     EFA does not cross zones. Move the group to the cluster's zone, or create Lustre without EFA.
@@ -134,7 +134,7 @@ def lustre_efa_other_zone(spec: ClusterSpec) -> Iterator[Violation]:
 
 
 @rule("warning", "https://docs.aws.amazon.com/fsx/latest/LustreGuide/using-fsx-lustre.html")
-def lustre_other_zone(spec: ClusterSpec) -> Iterator[Violation]:
+def lustre_other_zone(spec: HyperPodSpec) -> Iterator[Violation]:
     """Compute groups stand in the zone of Lustre.
 
     Traffic between zones is charged in both directions, and every operation takes longer.
@@ -146,7 +146,7 @@ def lustre_other_zone(spec: ClusterSpec) -> Iterator[Violation]:
 
 
 @rule("warning", _LUSTRE_EFA)
-def lustre_efa_unsupported_type(spec: ClusterSpec) -> Iterator[Violation]:
+def lustre_efa_unsupported_type(spec: HyperPodSpec) -> Iterator[Violation]:
     """Instances with EFA can reach Lustre over it.
 
     FSx wants Nitro version 4 or later and leaves out trn2. Other instances with EFA (such as p4d and g5)
@@ -169,7 +169,7 @@ def has_efa(name: str) -> bool:
     return facts is not None and facts.efa_interfaces > 0
 
 
-def _compute_elsewhere(spec: ClusterSpec) -> Iterator[tuple[Path, ComputeGroup]]:
+def _compute_elsewhere(spec: HyperPodSpec) -> Iterator[tuple[Path, ComputeGroup]]:
     """Compute groups outside of the cluster's own zone, where its file systems are."""
     for index, group in enumerate(spec.hyperpod.compute):
         if group.availability_zone not in (None, spec.availability_zone):
