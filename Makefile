@@ -24,7 +24,7 @@ demo: local-aws  ## Rehearse CLUSTER: deploy it with the real cdk to an AWS on t
 bundle: setup  ## Fetch what nodes may lack; PARTS="NAME ..." names what is fetched only when named
 	@cdk-slurm bundle $(PARTS)
 
-test: local-aws  ## Everything that CI checks
+test: local-aws tests/oracle/parallelcluster/.venv/installed  ## Everything that CI checks
 	@bash tests/run-all
 
 setup: .venv/installed node_modules/installed  ## Install the pinned tools
@@ -55,6 +55,12 @@ local/node_modules/installed: local/package-lock.json .venv/installed
 	@npm ci --prefix local --no-audit --no-fund --silent
 	@touch $@
 
+tests/oracle/parallelcluster/.venv/installed: tests/oracle/parallelcluster/requirements.txt
+	@echo "Installing ParallelCluster, which judges what is written for it, into tests/oracle/parallelcluster/.venv (once)"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
 lint: setup  ## Style, import contract, shell scripts
 	ruff check .
 	ruff format --check .
@@ -77,6 +83,7 @@ lock: setup  ## Compile requirements*.txt from pyproject.toml
 	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url pyproject.toml -o requirements.txt
 	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --group dev -c requirements.txt -o requirements-dev.txt
 	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --group local-aws -o local/requirements.txt
+	uv pip compile -q --universal --python-version 3.11 --no-emit-index-url --no-header tests/oracle/parallelcluster/requirements.in -o tests/oracle/parallelcluster/requirements.txt
 
 schema: setup  ## Write the JSON Schema that the example files refer to
 	cdk-slurm schema > clusters/cluster.schema.json
@@ -85,4 +92,4 @@ wheel: setup  ## Build the package
 	python -m build --wheel --outdir dist
 
 clean:  ## Remove everything that was installed or generated
-	rm -rf .venv node_modules local/.venv local/node_modules cdk.out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv node_modules local/.venv local/node_modules tests/oracle/parallelcluster/.venv cdk.out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

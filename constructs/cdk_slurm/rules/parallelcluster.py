@@ -37,6 +37,8 @@ _NAME = "[a-z][a-z0-9-]{0,24}"
 #: With accounting, the database's tables are named after the cluster.
 _LONGEST_NAME, _LONGEST_NAME_WITH_ACCOUNTING = 60, 40
 
+_LOG_RETENTION_DAYS = (0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653)
+
 #: GiB of ParallelCluster's images.
 _SMALLEST_ROOT_VOLUME_GIB = 45
 
@@ -143,9 +145,9 @@ def pcluster_log_retention(config: ParallelClusterConfig) -> Iterator[Violation]
 
     0 keeps them for ever.
     """
-    allowed = (0, 1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1827, 3653)
-    if config.log_retention_days not in allowed:
-        yield "log_retention_days", f"found {config.log_retention_days}; allowed: {', '.join(map(str, allowed))}"
+    if config.log_retention_days not in _LOG_RETENTION_DAYS:
+        allowed = ", ".join(map(str, _LOG_RETENTION_DAYS))
+        yield "log_retention_days", f"found {config.log_retention_days}; allowed: {allowed}"
 
 
 @rule("error", _UG + "Scheduling-v3.html#yaml-Scheduling-SlurmSettings-ScaledownIdletime")

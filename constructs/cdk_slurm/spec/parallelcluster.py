@@ -10,7 +10,8 @@ from pydantic import Field
 from cdk_slurm.spec.hyperpod import ExistingAccountingDatabase
 from cdk_slurm.spec.model import Cidr, Model, MountPath
 
-ParallelClusterOs = Literal["alinux2023", "ubuntu2204", "ubuntu2404", "rhel8", "rhel9", "rocky8", "rocky9"]
+#: Those that ParallelCluster has images of.
+ParallelClusterOs = Literal["alinux2023", "ubuntu2204", "ubuntu2404", "rhel8", "rhel9"]
 
 
 class CustomAction(Model):
