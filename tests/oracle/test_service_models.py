@@ -16,6 +16,7 @@ from cdk_slurm import spec
 from cdk_slurm.rules import errors
 from cdk_slurm.rules import service_model as models
 from cdk_slurm.rules.engine import check
+from cdk_slurm.rules.studio import studio_people
 from tests.oracle import observability_requests
 
 
@@ -204,10 +205,13 @@ def test_the_service_would_accept_what_is_synthesised(example, judge, type_, ser
     assert wrong == {}
 
 
-def test_a_description_becomes_one_cluster_and_its_file_systems(example):
-    def number(type_: str) -> int:
-        return len(list(example.resources(type_)))
+@pytest.fixture
+def number(example):
+    """How many resources of a type there are."""
+    return lambda type_: len(list(example.resources(type_)))
 
+
+def test_a_description_becomes_one_cluster_and_its_file_systems(example, number):
     storage = example.described.storage
     new = sum(isinstance(one, spec.LustreConfig | spec.OpenZfsConfig) for one in (storage.lustre, storage.openzfs))
     data = example.described.data
@@ -221,6 +225,16 @@ def test_a_description_becomes_one_cluster_and_its_file_systems(example):
     assert number("AWS::FSx::DataRepositoryAssociation") == (len(data.associations) if data else 0)
 
 
+def test_a_description_becomes_a_studio_with_a_space_for_each_app_of_everybody(example, number):
+    studio = example.described.studio
+    domain = studio.domain if studio else None
+    people = len(studio_people(domain, example.described.users)) if domain else 0
+    spaces = people * len(domain.apps) if domain else 0
+    kinds = ("Domain", "UserProfile", "Space", "StudioLifecycleConfig")
+    found = [number(f"AWS::SageMaker::{kind}") for kind in kinds]
+    assert found == [domain is not None, people, spaces, spaces]
+
+
 @pytest.mark.parametrize(
     ("service", "shape", "request_", "text"),
     [
@@ -232,6 +246,32 @@ def test_a_description_becomes_one_cluster_and_its_file_systems(example):
 )
 def test_a_broken_request_about_metrics_is_refused(judge, service, shape, request_, text):
     assert any(text in problem for problem in judge(service, shape, {"workspaceId": "g-0123456789"} | request_))
+
+
+@pytest.mark.parametrize(
+    ("kind", "request_", "text"),
+    [
+        ("Domain", {"AuthMode": "OIDC"}, "allowed: SSO, IAM"),
+        ("Domain", {"DomainName": "under_score"}, "text of the form"),
+        ("Domain", {"AppNetworkAccessType": "VPCOnly"}, "allowed: PublicInternetOnly, VpcOnly"),
+        ("Domain", {"DefaultUserSettings": {"SecurityGroups": ["sg-0"] * 6}}, "allowed: at most 5"),
+        ("UserProfile", {"UserSettings": {"CustomPosixUserConfig": {"Uid": 1000}}}, "allowed: 10000 to 4000000"),
+        ("UserProfile", {"UserSettings": {"CustomPosixUserConfig": {"Uid": 10001}}}, 'CustomPosixUserConfig: "Gid"'),
+        ("UserProfile", {"UserSettings": {"JupyterLabAppSettings": {"LifecycleConfigArns": ["x"]}}}, "of the form"),
+        ("Space", {"SpaceSettings": {"AppType": "VSCode"}}, "allowed: JupyterServer, "),
+        (
+            "Space",
+            {"SpaceSettings": {"CustomFileSystems": [{"FSxLustreFileSystem": {"FileSystemId": "fsx-01234567"}}]}},
+            "text of the form (fs-",
+        ),
+        ("Space", {"SpaceSharingSettings": {"SharingType": "private"}}, "allowed: Private, Shared"),
+        ("StudioLifecycleConfig", {"StudioLifecycleConfigContent": "x" * 16385}, "allowed: 1 to 16384 characters"),
+        ("StudioLifecycleConfig", {"StudioLifecycleConfigName": "a" * 64}, "allowed: 0 to 63 characters"),
+        ("StudioLifecycleConfig", {"StudioLifecycleConfigAppType": "Code"}, "allowed: JupyterServer, "),
+    ],
+)
+def test_a_broken_request_about_studio_is_refused(judge, kind, request_, text):
+    assert any(text in problem for problem in judge("sagemaker", f"Create{kind}Request", request_))
 
 
 # A request that passes, and what one change each makes of it: the judges do refuse.

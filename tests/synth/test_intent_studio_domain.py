@@ -9,13 +9,15 @@ import aws_cdk as cdk
 import pytest
 from botocore.session import get_session
 
+from cdk_slurm.hyperpod import HyperPodCluster
 from cdk_slurm.network import TrainingNetwork
-from cdk_slurm.spec import StudioConfig, StudioDomainConfig, User
+from cdk_slurm.spec import StudioConfig, StudioDomainConfig, StudioWorkspace, User
 from cdk_slurm.storage import LustreFileSystem
-from cdk_slurm.studio import StudioDomain, StudioUser
+from cdk_slurm.studio import StudioAccess, StudioDomain, StudioUser
 
 KEY = "arn:aws:kms:us-west-2:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 PEOPLE = [{"name": "alice", "uid": 10001, "gid": 1001}, {"name": "bob", "uid": 10002}]
+WORKSPACE = "/fsx/shared/studio-workspace"
 ACCOUNT = "us-west-2:${AWS::AccountId}"
 OWN = {
     "ArnLike": {
@@ -45,12 +47,23 @@ def statements(assembly, policy):
     return found
 
 
+def policies(assembly):
+    """All that the role of spaces has, by the stack that each is in."""
+    role = assembly["studio"].one("AWS::IAM::Role")
+    assert not role.properties.keys() & {"ManagedPolicyArns", "Policies"}, "AWS's, or in the role itself"
+    found = [
+        (name.rpartition("-")[2], policy)
+        for name, template in assembly.templates.items()
+        for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy")
+        for policy in template.all(kind)
+        if role.ref in assembly.resolved(policy.properties.get("Roles", []))
+    ]
+    assert [stack for stack, _ in found] == ["cluster", "studio"]
+    return dict(found)
+
+
 def own_policy(assembly):
-    template = assembly["studio"]
-    role = template.one("AWS::IAM::Role")
-    assert "ManagedPolicyArns" not in role.properties
-    [policy] = template.policies_of(role)
-    return statements(assembly, policy)
+    return statements(assembly, policies(assembly)["studio"])
 
 
 # What spaces may do
@@ -104,8 +117,9 @@ def test_people_use_the_data_bucket_and_no_other(synthesise):
 
 
 def test_people_use_a_key_where_there_is_one(synthesise):
-    found = {sid: one for sid, one in own_policy(synthesise.example("kms-key")).items() if one[0][0].startswith("kms:")}
-    assert found == {
+    assembly = synthesise.example("kms-key")
+    assert assembly["studio"].one("AWS::SageMaker::Domain").at("KmsKeyId") == KEY
+    assert {sid: one for sid, one in own_policy(assembly).items() if one[0][0].startswith("kms:")} == {
         "UseKey": (["kms:Decrypt", "kms:DescribeKey", "kms:GenerateDataKey"], [KEY], None),
         "GrantVolumeKey": (["kms:CreateGrant"], [KEY], {"Bool": {"kms:GrantIsForAWSResource": "true"}}),
     }
@@ -114,12 +128,7 @@ def test_people_use_a_key_where_there_is_one(synthesise):
 def test_the_clusters_stack_lets_spaces_at_this_cluster_and_goes_with_it(synthesise):
     assembly = studio(synthesise)
     template = assembly["cluster"]
-    role = assembly["studio"].one("AWS::IAM::Role")
-    [policy] = [
-        one
-        for one in template.all("AWS::IAM::ManagedPolicy")
-        if assembly.resolved(one.properties.get("Roles", [])) == [role.ref]
-    ]
+    policy = policies(assembly)["cluster"]
     cluster = f"${{{template.one('AWS::SageMaker::Cluster').id}.ClusterArn}}"
     bucket = f"${{{template.one('AWS::S3::Bucket').id}.Arn}}"
     looked_at = ["DescribeCluster", "DescribeClusterNode", "ListClusterNodes"]
@@ -145,55 +154,69 @@ def test_the_clusters_stack_lets_spaces_at_this_cluster_and_goes_with_it(synthes
 
 
 def rules(assembly, template, direction):
-    """Who, whom, first and last port of each rule of its own."""
+    """Whose, with whom, protocol and ports of each rule that is not in a group itself."""
     other = "SourceSecurityGroupId" if direction == "Ingress" else "DestinationSecurityGroupId"
     return {
         (
-            *(assembly.text(rule.properties[name]) for name in ("GroupId", other)),
-            rule.properties["FromPort"],
-            rule.properties["ToPort"],
+            *(assembly.text(rule.at(name)) for name in ("GroupId", other)),
+            f"{rule.at('IpProtocol')} {rule.at('FromPort')}-{rule.at('ToPort')}",
         )
         for rule in template.all(f"AWS::EC2::SecurityGroup{direction}")
     }
 
 
-def test_spaces_reach_lustre_slurm_and_each_other(synthesise):
-    assembly = studio(synthesise)
+@pytest.mark.parametrize("of_lustre", [{}, {"efa": True, "capacity_gib": 38400}], ids=["tcp", "efa"])
+def test_spaces_reach_lustre_slurm_and_each_other(synthesise, of_lustre):
+    """Over TCP: on EFA are nodes only."""
+    assembly = synthesise(storage={"lustre": of_lustre}, users=PEOPLE, studio={})
     template = assembly["studio"]
     spaces = f"${{{template.one('AWS::EC2::SecurityGroup').id}.GroupId}}"
     lustre = f"${{{assembly['storage'].one('AWS::EC2::SecurityGroup').id}.GroupId}}"
     nodes = assembly.text(assembly["network"].outputs["SecurityGroup"])
     both_ways = {
-        (*pair, *ports) for pair in ((spaces, lustre), (lustre, spaces)) for ports in ((988, 988), (1018, 1023))
+        (*pair, ports) for pair in ((spaces, lustre), (lustre, spaces)) for ports in ("tcp 988-988", "tcp 1018-1023")
     }
     assert rules(assembly, template, "Egress") == both_ways
     assert rules(assembly, template, "Ingress") == both_ways | {
-        (spaces, spaces, 8192, 65535),
-        (nodes, spaces, 6817, 6819),
+        (spaces, spaces, "tcp 8192-65535"),
+        (nodes, spaces, "tcp 6817-6819"),
     }
+    group = template.one("AWS::EC2::SecurityGroup")
+    assert "SecurityGroupIngress" not in group.properties
+    [to_the_internet] = group.at("SecurityGroupEgress")
+    assert (to_the_internet["CidrIp"], to_the_internet["IpProtocol"]) == ("0.0.0.0/0", "-1")
     domain = template.one("AWS::SageMaker::Domain")
     kinds = ("AWS::EC2::SecurityGroupIngress", "AWS::EC2::SecurityGroupEgress")
     assert domain.depends_on == {rule.id for kind in kinds for rule in template.all(kind)}
-    assert domain.at("DefaultUserSettings.SecurityGroups") == [template.one("AWS::EC2::SecurityGroup").att("GroupId")]
+    assert domain.at("DefaultUserSettings.SecurityGroups") == [group.att("GroupId")]
 
 
 def test_what_lets_nodes_reach_somebodys_lustre_lets_spaces_too(synthesise):
-    template = synthesise.example("existing")["studio"]
+    """And nothing is changed of its groups, which are not known."""
+    assembly = synthesise.example("existing")
+    template, nodes = assembly["studio"], "sg-0123456789abcdef0"
     own = template.one("AWS::EC2::SecurityGroup").att("GroupId")
-    groups = template.one("AWS::SageMaker::Domain").at("DefaultUserSettings.SecurityGroups")
-    assert groups == [own, "sg-0123456789abcdef0"]
-    assert not template.all("AWS::EC2::SecurityGroupEgress")
+    assert template.one("AWS::SageMaker::Domain").at("DefaultUserSettings.SecurityGroups") == [own, nodes]
+    assert rules(assembly, template, "Egress") == set()
+    spaces = assembly.text(own)
+    assert rules(assembly, template, "Ingress") == {
+        (spaces, spaces, "tcp 8192-65535"),
+        (nodes, spaces, "tcp 6817-6819"),
+    }
 
 
 def test_spaces_are_in_the_clusters_network_and_nowhere_else(synthesise):
     assembly = studio(synthesise)
     domain = assembly["studio"].one("AWS::SageMaker::Domain")
-    assert (domain.at("AppNetworkAccessType"), domain.at("AuthMode")) == ("VpcOnly", "IAM")
+    assert (domain.at("DomainName"), domain.at("AuthMode")) == ("c", "IAM")
+    assert domain.at("AppNetworkAccessType") == "VpcOnly"
     assert assembly.resolved(domain.at("VpcId")) == assembly["network"].outputs["VPC"]
     assert [assembly.resolved(one) for one in domain.at("SubnetIds")] == [
         assembly["network"].outputs["PrimaryPrivateSubnet"]
     ]
     assert domain.at("HomeEfsFileSystemCreation") == "Disabled"
+    assert domain.at("DefaultUserSettings.ExecutionRole") == assembly["studio"].one("AWS::IAM::Role").att("Arn")
+    assert domain.at("KmsKeyId") is None
 
 
 # Who is there
@@ -215,6 +238,56 @@ def test_everybody_has_the_ids_that_they_have_on_nodes_and_their_directory(synth
         assert assembly.resolved(found["FileSystemId"]) == assembly["storage"].outputs["FSxLustreFilesystemId"]
 
 
+@pytest.mark.parametrize(("lustre", "path"), [("shared", "/"), ("per_user", "/spaces/alice")])
+def test_paths_are_lustres_wherever_nodes_mount_it(synthesise, lustre, path):
+    assembly = synthesise(
+        storage={"lustre": {"mount": "/scratch"}},
+        users=PEOPLE,
+        studio={"workspace": {"path": "/scratch/spaces"}, "domain": {"lustre": lustre}},
+    )
+    [attached] = profile(assembly, "alice").at("UserSettings.CustomFileSystemConfigs")
+    assert attached["FSxLustreFileSystemConfig"]["FileSystemPath"] == path
+
+
+@pytest.mark.parametrize(
+    ("domain", "directories", "mounted"),
+    [
+        ({"lustre": "shared"}, [], ["/fsx/shared"]),
+        (
+            {"lustre": "per_user"},
+            [
+                {"path": f"{WORKSPACE}/alice", "uid": 10001, "gid": 1001},
+                {"path": f"{WORKSPACE}/bob", "uid": 10002, "gid": 10002},
+            ],
+            [f"{WORKSPACE}/alice", f"{WORKSPACE}/bob"],
+        ),
+        (
+            {"lustre": "per_user", "users": [{"name": "bob"}]},
+            [{"path": f"{WORKSPACE}/bob", "uid": 10002, "gid": 10002}],
+            [f"{WORKSPACE}/bob"],
+        ),
+    ],
+    ids=["shared", "per_user", "somebody"],
+)
+def test_nodes_learn_of_the_directories_that_spaces_mount(synthesise, domain, directories, mounted):
+    assembly = studio(synthesise, **domain)
+    known = assembly.beside_scripts("cluster.json")["studio"]
+    assert known == {
+        "workspace": {"path": WORKSPACE, "uid": 10001, "gid": 1001},
+        "directories": directories,
+        "mounted": mounted,
+        "munge_secret_arn": assembly.text(assembly["cluster"].one("AWS::SecretsManager::Secret").ref),
+        "client_s3_uri": "s3://sagemaker-c-${AWS::AccountId}-us-west-2/studio",
+    }
+    assert {one["mounted"] for one in settings(assembly)} == set(mounted)
+
+
+def test_who_is_not_named_is_not_in_studio(synthesise):
+    template = studio(synthesise, lustre="per_user", users=[{"name": "bob"}])["studio"]
+    assert template.one("AWS::SageMaker::UserProfile").at("UserProfileName") == "bob"
+    assert template.one("AWS::SageMaker::Space").at("OwnershipSettings.OwnerUserProfileName") == "bob"
+
+
 def test_people_of_identity_center_are_known_by_their_names_there(synthesise):
     assembly = studio(
         synthesise, auth="sso", users=[{"name": "alice", "sso_user": "alice@example.com"}, {"name": "bob"}]
@@ -232,12 +305,14 @@ APPS = {"code_editor": "CodeEditor", "jupyter_lab": "JupyterLab"}
 def test_a_space_for_each_app_has_all_that_it_takes(synthesise):
     assembly = studio(synthesise, apps=list(APPS), instance_type="ml.m5.large", volume_gib=200)
     template = assembly["studio"]
+    domain = template.one("AWS::SageMaker::Domain")
     assert len(template.all("AWS::SageMaker::Space")) == 2 * len(PEOPLE)
     for user in PEOPLE:
         owner = profile(assembly, user["name"])
         for app, app_type in APPS.items():
             name = f"{user['name']}-{app.replace('_', '-')}"
             space = template.one("AWS::SageMaker::Space", SpaceName=name)
+            assert space.at("DomainId") == owner.at("DomainId") == domain.att("DomainId")
             assert space.at("SpaceSettings.AppType") == app_type
             assert space.at("OwnershipSettings.OwnerUserProfileName") == user["name"]
             assert space.at("SpaceSharingSettings.SharingType") == "Private"
@@ -254,7 +329,7 @@ def test_a_space_for_each_app_has_all_that_it_takes(synthesise):
             assert script.at("StudioLifecycleConfigAppType") == app_type
             assert owner.id in space.depends_on
     most = "DefaultUserSettings.SpaceStorageSettings.DefaultEbsStorageSettings.MaximumEbsVolumeSizeInGb"
-    assert template.one("AWS::SageMaker::Domain").at(most) == 200
+    assert domain.at(most) == 200
     assert studio(synthesise)["studio"].one("AWS::SageMaker::Domain").at(most) == 100
 
 
@@ -269,32 +344,52 @@ def scripts(assembly):
     }
 
 
-def test_a_script_knows_its_cluster_and_its_person(synthesise):
-    assembly = studio(synthesise, lustre="per_user")
-    found = [
+def settings(assembly):
+    """What every script is told."""
+    return [
         json.loads(re.search(r"<<'SETTINGS'\n(.*?)\nSETTINGS\n", text, re.DOTALL)[1])
         for text in scripts(assembly).values()
     ]
+
+
+def test_a_script_knows_its_cluster_and_its_person(synthesise):
+    assembly = studio(synthesise, lustre="per_user")
+    found = settings(assembly)
     lustre = assembly.text(assembly["storage"].outputs["FSxLustreFilesystemId"])
     known = {(one["user"]["name"], one["user"]["uid"], one["user"]["gid"], one["mounted"]) for one in found}
-    directory = "/fsx/shared/studio-workspace"
-    assert known == {("alice", 10001, 1001, f"{directory}/alice"), ("bob", 10002, 10002, f"{directory}/bob")}
+    assert known == {("alice", 10001, 1001, f"{WORKSPACE}/alice"), ("bob", 10002, 10002, f"{WORKSPACE}/bob")}
     for one in found:
         assert (one["cluster"], one["region"], one["file_system_id"]) == ("c", "us-west-2", lustre)
         assert one["munge_secret"] == assembly["cluster"].one("AWS::SecretsManager::Secret").at("Name")
         assert one["login_groups"] == ["controller"]
 
 
+def test_spaces_go_to_login_nodes_before_they_go_to_controllers(synthesise):
+    assert {tuple(one["login_groups"]) for one in settings(synthesise.example("everything"))} == {
+        ("login", "controller")
+    }
+
+
+def test_scripts_of_long_names_are_told_apart(synthesise):
+    user = {"name": "a" * 32, "uid": 4000000, "gid": 4000000}
+    assembly = synthesise(name="c" * 40, storage={"lustre": {}}, users=[user], studio={"domain": {"apps": list(APPS)}})
+    assert len(scripts(assembly)) == len(APPS)
+
+
 def test_a_script_is_one_and_fits(synthesise):
-    most = get_session().get_service_model("sagemaker").shape_for("StudioLifecycleConfigContent").metadata["max"]
+    model = get_session().get_service_model("sagemaker")
+    content, named = (model.shape_for(f"StudioLifecycleConfig{one}").metadata for one in ("Content", "Name"))
     # An account's longest names and id, which are in it.
     user = {"name": "a" * 32, "uid": 4000000, "gid": 4000000}
     assembly = synthesise(
         name="c" * 40, storage={"lustre": {}}, users=[user], studio={"domain": {"lustre": "per_user"}}
     )
-    [text] = scripts(assembly).values()
-    assert len(base64.b64encode(text.encode())) <= most - 1024
-    assert subprocess.run(["bash", "-n"], input=text.encode(), check=False).returncode == 0
+    [(name, text)] = scripts(assembly).items()
+    assert len(name) <= named["max"]
+    assert re.fullmatch(named["pattern"], name)
+    assert len(base64.b64encode(text.encode())) <= content["max"] - 1024
+    read = subprocess.run(["bash", "-n"], input=text, text=True, capture_output=True, check=False)
+    assert (read.returncode, read.stderr) == (0, ""), "bash only warns of a document that does not end"
 
 
 @pytest.mark.parametrize("change", ["uid", "tags", "stack's tags", "nothing"])
@@ -305,12 +400,8 @@ def test_whatever_a_script_is_made_of_is_in_its_name(synthesise, change):
         def build(app):
             tags = {"season": "winter"} if changed and change == "stack's tags" else {}
             stack = cdk.Stack(app, "studio", tags=tags)
-            network = TrainingNetwork(stack, "Network", availability_zone="us-west-2a")
-            config = StudioConfig(domain=StudioDomainConfig())
-            lustre = LustreFileSystem(stack, "Lustre", network=network)
-            domain = StudioDomain(stack, "Studio", name="c", network=network, lustre=lustre, studio=config)
             user = User(name="alice", uid=10002 if changed and change == "uid" else 10001, gid=1001)
-            StudioUser(stack, "Alice", domain=domain, user=user, login_groups=["controller"])
+            StudioUser(stack, "Alice", domain=domain_of(stack), user=user, login_groups=["controller"])
             if changed and change == "tags":
                 cdk.Tags.of(app).add("season", "winter")
 
@@ -349,11 +440,55 @@ def test_a_cluster_without_a_domain_has_no_such_stack(synthesise):
     assert not any(name.endswith("-studio") for name in assembly.templates)
 
 
-def test_a_domain_that_is_not_described_is_refused(synthesise):
-    def build(stack):
-        network = TrainingNetwork(stack, "Network", availability_zone="us-west-2a")
-        lustre = LustreFileSystem(stack, "Lustre", network=network)
-        StudioDomain(stack, "Studio", name="c", network=network, lustre=lustre, studio=StudioConfig(domain=None))
+# Constructs of another app
 
+
+def domain_of(stack, **config):
+    network = TrainingNetwork(stack, "Network", availability_zone="us-west-2a")
+    lustre = LustreFileSystem(stack, "Lustre", network=network)
+    return StudioDomain(stack, "Studio", name="c", network=network, lustre=lustre, studio=StudioConfig(**config))
+
+
+def test_a_domain_that_is_not_described_is_refused(synthesise):
     with pytest.raises(ValueError, match=r"studio.domain: found none; allowed: a StudioDomainConfig"):
+        synthesise.in_stack(lambda stack: domain_of(stack, domain=None))
+
+
+def test_a_cluster_that_has_nothing_ready_is_refused(synthesise):
+    def build(stack):
+        cluster = HyperPodCluster.from_attributes(
+            stack,
+            "Cluster",
+            cluster_name="c",
+            cluster_arn="arn:aws:sagemaker:us-west-2:111122223333:cluster/abcdefghijkl",
+            role_arn="arn:aws:iam::111122223333:role/nodes",
+        )
+        StudioAccess(stack, "Access", cluster=cluster, role=domain_of(stack).role)
+
+    with pytest.raises(ValueError, match="cluster: found one without studio; allowed: one with studio"):
         synthesise.in_stack(build)
+
+
+@pytest.mark.parametrize(
+    ("config", "user", "message"),
+    [
+        (
+            {"workspace": StudioWorkspace(path="/home/studio")},
+            User(name="alice", uid=10001, gid=1001),
+            "STUDIO_WORKSPACE_PATH: workspace.path: found /home/studio; allowed: a directory below /fsx",
+        ),
+        (
+            {"domain": StudioDomainConfig(volume_gib=4)},
+            User(name="alice", uid=10001, gid=1001),
+            "STUDIO_SPACE: domain.volume_gib: found 4; allowed: 5 to 16384",
+        ),
+        ({}, User(name="alice", uid=2001, gid=1001), "STUDIO_USER_IDS: uid: found 2001; allowed: 10000 to 4000000"),
+    ],
+)
+def test_constructs_judge_what_they_are_given(synthesise, config, user, message):
+    def build(stack):
+        StudioUser(stack, "Alice", domain=domain_of(stack, **config), user=user, login_groups=["controller"])
+
+    with pytest.raises(RuntimeError) as raised:
+        synthesise.in_stack(build)
+    assert message in str(raised.value)

@@ -66,6 +66,7 @@ PASSING: list[tuple[str, Model]] = [
     ("STUDIO_WORKSPACE_OWNER", cluster({}, {})),
     ("STUDIO_WORKSPACE_OWNER", cluster({}, None, ALICE | {"uid": 10002})),
     ("STUDIO_WORKSPACE_OWNER", cluster({}, {}, ALICE | {"uid": 10002}, directory=DIRECTORY)),
+    ("STUDIO_MOUNTED_PATH", cluster({}, at(f"/fsx/{'a' * 255}/b"))),
     ("STUDIO_USER_NAME", named(StudioUser(name="alice"), StudioUser(name="bob"))),
     ("STUDIO_USER_ACCOUNT", domain(ALICE, BOB, named=["bob"])),
     ("STUDIO_USER_ACCOUNT", cluster({}, {"domain": None}, ALICE | {"name": "a_b"})),
@@ -109,6 +110,12 @@ FAILING: list[tuple[str, Model, str, str]] = [
         named(StudioUser(name="alice"), StudioUser(name="alice")),
         "users[1].name",
         "found 'alice' for the second time; allowed: each name once",
+    ),
+    (
+        "STUDIO_MOUNTED_PATH",
+        cluster({}, at(f"/fsx/{'a' * 256}/b")),
+        "studio.workspace.path",
+        f"found '/{'a' * 256}' (257 characters); allowed: 1 to 256 characters",
     ),
     (
         "STUDIO_USER_ACCOUNT",

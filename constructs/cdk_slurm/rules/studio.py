@@ -42,6 +42,22 @@ def studio_workspace_path(spec: ClusterSpec) -> Iterator[Violation]:
         yield ("studio", "workspace", "path"), text
 
 
+@rule("error", _CUSTOM_FILE_SYSTEMS)
+def studio_mounted_path(spec: ClusterSpec) -> Iterator[Violation]:
+    """What spaces mount of Lustre has a path that Studio takes.
+
+    It is the workspace's parent, or with `lustre: per_user` a directory in the workspace, as Lustre names it.
+    """
+    lustre, studio = spec.storage.lustre, spec.studio
+    if lustre is None or studio is None or studio.domain is None or _outside(studio.workspace, lustre.mount):
+        return
+    for _, name in _names(spec):
+        path = studio.mounted_on(lustre.mount, name).removeprefix(lustre.mount) or "/"
+        if text := problem("sagemaker", "FileSystemPath", path):
+            yield ("studio", "workspace", "path"), text
+            return
+
+
 @rule("error", _POSIX_USER)
 def studio_workspace_ids(workspace: StudioWorkspace) -> Iterator[Violation]:
     """The workspace's owner has ids that Studio takes.

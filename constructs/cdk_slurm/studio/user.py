@@ -166,8 +166,9 @@ class _ScriptName:
         self._words, self._configuration = words, configuration
 
     def produce(self) -> str:
-        stack = cdk.Stack.of(self._configuration)
-        tags = [self._configuration.cdk_tag_manager.render_tags(), stack.tags.render_tags()]
-        made_of = [stack.resolve(self._configuration.studio_lifecycle_config_content), stack.resolve(tags)]
-        digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:_DIGITS]
+        own = self._configuration
+        stack = cdk.Stack.of(own)
+        made_of: list[object] = [own.studio_lifecycle_config_app_type, own.studio_lifecycle_config_content]
+        made_of += [own.cdk_tag_manager.render_tags(), stack.tags.render_tags()]
+        digest = hashlib.sha256(json.dumps(stack.resolve(made_of), sort_keys=True).encode()).hexdigest()[:_DIGITS]
         return f"{self._words[: _NAME_LENGTH - _DIGITS - 1].strip('-')}-{digest}"
