@@ -184,7 +184,7 @@ class MetricsWorkspace:
         found: list[dict[str, Any]] = self._get("query", query=expression)["result"]
         return found
 
-    def shows(self, expression: str, minutes: float = 5) -> bool:
+    def shows(self, expression: str, minutes: float = 20) -> bool:
         """Return whether a graph of an expression over the last minutes has anything in it."""
         now = time.time()
         past = {"start": str(now - 60 * minutes), "end": str(now), "step": "15"}
