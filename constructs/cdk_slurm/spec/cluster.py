@@ -1,5 +1,6 @@
 """A whole cluster: what one YAML file says."""
 
+from abc import ABC, abstractmethod
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -41,7 +42,7 @@ class Silence(Model):
     """Why it does not hold here; shown wherever the rule would have been."""
 
 
-class ClusterSpec(Model):
+class ClusterSpec(Model, ABC):
     """A Slurm training cluster on AWS and everything around it, of either kind.
 
     Files are read as `HyperPodSpec` or `ParallelClusterSpec`, as their `kind` says.
@@ -93,14 +94,14 @@ class ClusterSpec(Model):
     """Rules that do not hold for this cluster, each with a reason."""
 
     @property
+    @abstractmethod
     def accounting_database(self) -> AccountingDatabaseConfig | ExistingAccountingDatabase | None:
         """External database of Slurm's accounting, in the section that is named as the kind is."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def compute_types(self) -> tuple[str, ...]:
         """Every instance type that may run jobs, as it is written, each once."""
-        raise NotImplementedError
 
 
 class HyperPodSpec(ClusterSpec):
